@@ -1,0 +1,67 @@
+"""Effective sharpness: the top eigenvalues of the preconditioned Hessian."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, lobpcg
+from torch import Tensor
+
+from rodflow.objective import Objective
+
+
+class Curvature:
+    """Top eigenpairs of ``lr P^-1/2 H P^-1/2`` at a point, by LOBPCG on Hessian-vector products.
+
+    Knyazev (2001), scipy's implementation. Each call starts from the eigenvectors of the last one, so that along a
+    trajectory a few products suffice. An eigenvalue is within about ``tolerance^2`` of the exact one, relatively
+    (the residual is held below ``tolerance`` times the eigenvalue), unless ``max_iterations`` comes first.
+
+    Parameters: ``count`` of eigenvalues, relative residual ``tolerance``, ``max_iterations`` of a call.
+    """
+
+    def __init__(self, objective: Objective, count: int = 1, tolerance: float = 2e-2, max_iterations: int = 60):
+        self.objective, self.count, self.tolerance = objective, count, tolerance
+        self.max_iterations = max_iterations
+        self.vectors: np.ndarray | None = None  # [d, count], of the last call, largest eigenvalue first
+
+    def effective_sharpness(self, w: Tensor, preconditioner: Tensor, learning_rate: float) -> Tensor:
+        """The ``count`` largest eigenvalues of ``lr P^-1/2 H(w) P^-1/2``, largest first, float64 ``[count]`` on the CPU.
+
+        Shapes: w ``[d]``, the diagonal ``preconditioner [d]`` or ``[1]``. NaN where w, P or H is not finite.
+        """
+        nan = torch.full((self.count,), float("nan"), dtype=torch.float64)
+        scale = preconditioner.rsqrt()
+        gradient, hessian = self.objective.linearise(w)
+        if not (torch.isfinite(gradient).all() and torch.isfinite(scale).all()):
+            return nan
+        d = w.numel()
+
+        def product(block: np.ndarray) -> np.ndarray:
+            columns = torch.as_tensor(block, dtype=w.dtype, device=w.device).reshape(d, -1)
+            result = torch.stack([scale * hessian(scale * column) for column in columns.T.contiguous()], 1)
+            return learning_rate * result.double().cpu().numpy()
+
+        if d < 5 * self.count:  # LOBPCG wants a space several blocks wide
+            values, vectors = np.linalg.eigh(product(np.eye(d)))
+            self.vectors = vectors[:, ::-1][:, : self.count]
+            return torch.from_numpy(values[::-1][: self.count].copy())
+
+        start = self.vectors
+        if start is None:
+            start = np.random.default_rng(0).standard_normal((d, self.count))
+        largest = float(np.linalg.norm(product(start[:, :1])) / np.linalg.norm(start[:, :1]))
+        operator = LinearOperator((d, d), matvec=product, matmat=product, dtype=np.float64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # not converged within max_iterations: the best pair is returned
+            try:
+                values, vectors = lobpcg(
+                    operator, start, tol=self.tolerance * max(largest, 1e-12), maxiter=self.max_iterations, largest=True
+                )
+            except (np.linalg.LinAlgError, ValueError):  # a non-finite product inside the iteration
+                return nan
+        order = np.argsort(values)[::-1]
+        self.vectors = vectors[:, order]
+        return torch.from_numpy(values[order].copy())

@@ -1,0 +1,182 @@
+"""Discrete full-batch training: the run that every flow is measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rodflow.curvature import Curvature
+from rodflow.errors import InvalidInput
+from rodflow.objective import Objective
+from rodflow.optimizers import State, StepMap
+from rodflow.progress import track
+
+WINDOW_HALF_WIDTH = 8
+DIVERGENCE_FACTOR = 1e4
+"""A run whose loss exceeds this many times its first loss has diverged."""
+
+
+@dataclass
+class Window:
+    """Consecutive discrete states around step ``at``, from which every flow of a cell starts.
+
+    ``states`` holds the parts of the state stacked along a first axis, steps ``at - half_width .. at + half_width``.
+    """
+
+    at: int
+    states: State
+
+    @property
+    def half_width(self) -> int:
+        return (len(self.states.w) - 1) // 2
+
+    def state(self, offset: int = 0) -> State:
+        """The state at step ``at + offset``."""
+        return State(*(part[self.half_width + offset] for part in self.states))
+
+    def midpoint(self) -> State:
+        """The second-difference centre ``(z_{t-1} + 2 z_t + z_{t+1}) / 4`` of every part of the state at t = ``at``."""
+        return midpoint(self.state(-1), self.state(0), self.state(1))
+
+    def to(self, dtype: torch.dtype, device: torch.device | str) -> Window:
+        return Window(self.at, State(*(part.to(device, dtype) for part in self.states)))
+
+
+def midpoint(before: State, here: State, after: State) -> State:
+    """``(z_{t-1} + 2 z_t + z_{t+1}) / 4``, part by part: the centre of the oscillation at step t."""
+    return State(*((b + 2 * h + a) / 4 for b, h, a in zip(before, here, after, strict=True)))
+
+
+@dataclass
+class DiscreteRun:
+    """What a discrete run leaves. Time is counted in optimizer steps; d weights, R records, T steps.
+
+    Every step: ``loss``, ``gradient_norm``, ``oscillation`` ``[T + 2]``, the last being ``||w_t - w*_t||`` with
+    ``w*_t = (w_{t-1} + 2 w_t + w_{t+1}) / 4``. At each of ``record_steps`` ``[R]``: the state at ``states``, the
+    centre w*_t in ``midpoints [R, d]`` and there the largest eigenvalues ``sharpness [R, count]`` of
+    ``lr P^-1/2 H P^-1/2``. After a divergence, at step ``diverged_at``, what was not reached is NaN.
+    """
+
+    threshold: float
+    record_steps: Tensor
+    loss: Tensor
+    gradient_norm: Tensor
+    oscillation: Tensor
+    midpoints: Tensor
+    states: State
+    sharpness: Tensor
+    diverged_at: int | None = None
+    windows: dict[int, Window] = field(default_factory=dict)
+    source: tuple[Objective, StepMap, Tensor] | None = field(default=None, repr=False)
+
+    def window(self, at: int, half_width: int = WINDOW_HALF_WIDTH) -> Window:
+        """The states around step ``at``: one that was kept, or else replayed from the last record before it.
+
+        Raises: ``InvalidInput`` if the run did not get that far, or was read from a file that does not hold it.
+        """
+        if at in self.windows:
+            return self.windows[at]
+        last = len(self.loss) - 1 if self.diverged_at is None else self.diverged_at - 1
+        if not half_width <= at <= last - half_width:
+            raise InvalidInput("at", at, f"a step from {half_width} to {last - half_width} of this run")
+        if self.source is None:
+            raise InvalidInput("at", at, f"one of the kept windows {sorted(self.windows)}")
+        objective, optimizer, w0 = self.source
+        earlier = [i for i, t in enumerate(self.record_steps.tolist()) if t <= at - half_width]
+        if earlier:
+            t, state = int(self.record_steps[earlier[-1]]), State(*(part[earlier[-1]] for part in self.states))
+            state = State(*(part.to(w0.device) for part in state))
+        else:
+            t, state = 0, optimizer.init(w0)
+        kept: list[State] = []
+        while t <= at + half_width:
+            if t >= at - half_width:
+                kept.append(state)
+            state = optimizer.step(state, objective.gradient(state.w), t)
+            t += 1
+        self.windows[at] = Window(at, State(*(torch.stack(parts) for parts in zip(*kept, strict=True))))
+        return self.windows[at]
+
+
+def train(
+    objective: Objective,
+    optimizer: StepMap,
+    w0: Tensor,
+    steps: int,
+    record_interval: int = 10,
+    eigenvalues: int = 1,
+    sharpness_tolerance: float = 2e-2,
+    progress: str = "train",
+) -> DiscreteRun:
+    """Train for ``steps`` full-batch steps from w0 ``[d]``, in its dtype and on its device.
+
+    Records every ``record_interval`` steps, ``eigenvalues`` eigenvalues each. Two steps more than asked for are
+    taken, so that the last record has its centre and its loss averaged over two steps. A run that diverges stops
+    and says where; it raises nothing.
+
+    Raises: ``InvalidInput`` for a non-positive number of steps or an interval that leaves no record.
+    """
+    if steps < 1:
+        raise InvalidInput("steps", steps, "a positive number of steps")
+    if not 1 <= record_interval <= steps:
+        raise InvalidInput("record_interval", record_interval, f"from 1 to the number of steps, {steps}")
+    curvature = Curvature(objective, eigenvalues, sharpness_tolerance)
+    record_steps = torch.arange(record_interval, steps + 1, record_interval)
+    count = steps + 2
+
+    def blank(*shape: int, like: Tensor = w0) -> Tensor:
+        return torch.full(shape, float("nan"), dtype=like.dtype, device=like.device)
+
+    state = optimizer.init(w0)
+    previous: State | None = None
+    run = DiscreteRun(
+        threshold=optimizer.threshold,
+        record_steps=record_steps,
+        loss=blank(count),
+        gradient_norm=blank(count),
+        oscillation=blank(count),
+        midpoints=torch.full((len(record_steps), w0.numel()), float("nan"), dtype=w0.dtype),
+        states=State(*(torch.full((len(record_steps), p.numel()), float("nan"), dtype=w0.dtype) for p in state)),
+        sharpness=torch.full((len(record_steps), eigenvalues), float("nan"), dtype=torch.float64),
+        source=(objective, optimizer, w0),
+    )
+    for t in track(range(count), count, progress):
+        run.loss[t], gradient = objective.value_and_gradient(state.w)
+        run.gradient_norm[t] = gradient.norm()
+        following = optimizer.step(state, gradient, t)
+        if previous is not None:
+            run.oscillation[t] = (2 * state.w - previous.w - following.w).norm() / 4
+        if t % record_interval == 0 or t == count - 1:
+            run.diverged_at = _first_diverged(run.loss[: t + 1])
+            if run.diverged_at is not None:
+                break
+        if previous is not None and t % record_interval == 0 and t <= steps:
+            i = t // record_interval - 1
+            centre = midpoint(previous, state, following)
+            run.midpoints[i] = centre.w
+            for kept, part in zip(run.states, state, strict=True):
+                kept[i] = part
+            run.sharpness[i] = curvature.effective_sharpness(
+                centre.w, optimizer.preconditioner(centre.nu, t), optimizer.learning_rate
+            )
+        previous, state = state, following
+    _forget_after(run)
+    return run
+
+
+def _first_diverged(loss: Tensor) -> int | None:
+    bad = ~(loss <= DIVERGENCE_FACTOR * loss[0].clamp(min=torch.finfo(loss.dtype).tiny))
+    return int(bad.nonzero()[0]) if bad.any() else None
+
+
+def _forget_after(run: DiscreteRun) -> None:
+    """Set to NaN all that a diverged run recorded from its divergence on, and bring the series to the CPU."""
+    if run.diverged_at is not None:
+        for series in (run.loss, run.gradient_norm, run.oscillation):
+            series[run.diverged_at :] = float("nan")
+        late = run.record_steps >= run.diverged_at
+        for records in (run.midpoints, run.sharpness, *run.states):
+            records[late] = float("nan")
+    run.loss, run.gradient_norm, run.oscillation = run.loss.cpu(), run.gradient_norm.cpu(), run.oscillation.cpu()

@@ -1,0 +1,20 @@
+"""Continuous-time models of an optimizer, each written once for any step map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from rodflow.flows.base import Flow, FlowDiverged, Solver
+from rodflow.flows.rod import RodFlow
+from rodflow.flows.rod_low_rank import LowRankRodFlow
+from rodflow.flows.stable import StableFlow
+
+FLOWS: dict[str, Callable[..., Flow]] = {
+    "stable": StableFlow,
+    "stable_corrected": partial(StableFlow, order=2),
+    "rod": RodFlow,
+    "rod_low_rank": LowRankRodFlow,
+}
+
+__all__ = ["FLOWS", "Flow", "FlowDiverged", "LowRankRodFlow", "RodFlow", "Solver", "StableFlow"]

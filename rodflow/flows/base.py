@@ -1,0 +1,105 @@
+"""What a flow is: a start, a vector field or a step of its own, a centre and a rod."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchdiffeq import odeint
+
+from rodflow.discrete import Window
+from rodflow.errors import InvalidInput
+from rodflow.flows.dynamics import Dynamics
+from rodflow.objective import Objective
+from rodflow.optimizers import State, StepMap
+
+FIXED_STEP_METHODS = ("euler", "midpoint", "heun2", "heun3", "rk4")
+ADAPTIVE_METHODS = ("dopri5", "bosh3")
+
+
+class FlowDiverged(ArithmeticError):
+    """The flow left the finite numbers, or needed more steps than allowed, before it reached the time wanted."""
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How torchdiffeq integrates: a fixed-step ``method`` with ``step``, or an adaptive one with tolerances.
+
+    ``step`` is in optimizer steps. The error of an adaptive step is a root mean square over all components.
+    """
+
+    method: str = "rk4"
+    step: float = 0.5
+    rtol: float = 1e-4
+    atol: float = 1e-6
+    max_evaluations: int = 2000
+    """Adaptive methods give up after this many steps between two records: the flow has become too stiff."""
+
+    def __post_init__(self) -> None:
+        if self.method not in FIXED_STEP_METHODS + ADAPTIVE_METHODS:
+            raise InvalidInput("method", self.method, f"one of {', '.join(FIXED_STEP_METHODS + ADAPTIVE_METHODS)}")
+        for name in ("step", "rtol", "atol", "max_evaluations"):
+            if not getattr(self, name) > 0:
+                raise InvalidInput(name, getattr(self, name), "a positive number")
+
+    def advance(self, field, y: Tensor, t0: float, t1: float) -> Tensor:
+        """y at t1 from y at t0 along dy/dt = field(t, y).
+
+        Raises: ``FlowDiverged`` when the solver cannot reach t1.
+        """
+        if self.method in FIXED_STEP_METHODS:
+            options: dict = {"step_size": self.step}
+        else:
+            options = {"max_num_steps": self.max_evaluations}
+        times = torch.tensor([t0, t1], dtype=torch.float64, device=y.device)
+        try:
+            with torch.no_grad():
+                return odeint(field, y, times, method=self.method, rtol=self.rtol, atol=self.atol, options=options)[1]
+        except AssertionError as error:  # torchdiffeq's way to say that its step underflowed or ran out
+            raise FlowDiverged(str(error)) from error
+
+
+class Flow:
+    """A continuous-time model of any optimizer on any objective; time is counted in optimizer steps.
+
+    A flow holds one flat vector y, laid out by the flow itself; the last part is nu. Sizes are learnt from the
+    window that :meth:`start` is given, whose dtype and device y keeps.
+    """
+
+    time_offset = 0.0
+    """Time of y at the start, less the step of the window: 1/2 where y stands for two consecutive iterates."""
+    default_solver = Solver()
+
+    def __init__(self, objective: Objective, optimizer: StepMap, solver: Solver | None = None):
+        self.dynamics = Dynamics(objective, optimizer)
+        self.solver = self.default_solver if solver is None else solver
+        self.sizes: list[int] = []
+
+    def start(self, window: Window) -> Tensor:
+        """The flow's y at time ``window.at + time_offset``."""
+        raise NotImplementedError
+
+    def field(self, t: float | Tensor, y: Tensor) -> Tensor:
+        """dy/dt."""
+        raise NotImplementedError
+
+    def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
+        """y at time t1 from y at time t0. Raises: ``FlowDiverged``."""
+        return self.solver.advance(self.field, y, t0, t1)
+
+    def centre(self, y: Tensor) -> State:
+        """The slow part of the state: what the discrete run's midpoints are compared with."""
+        return self.dynamics.state(self.split(y)[0], self.split(y)[-1])
+
+    def rod(self, y: Tensor) -> Tensor | None:
+        """The weights' part of the oscillation ``[d]``, up to its sign; None for a flow without one."""
+        return None
+
+    def pack(self, *parts: Tensor) -> Tensor:
+        """The parts of y in one vector; remembers their sizes for :meth:`split`."""
+        self.sizes = [part.numel() for part in parts]
+        return torch.cat([part.reshape(-1) for part in parts])
+
+    def split(self, y: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(y, self.sizes)

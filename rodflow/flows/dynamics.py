@@ -1,0 +1,65 @@
+"""The increment of an optimizer on an objective, at any phase-space point: all that a flow needs to know of either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.func import jvp
+
+from rodflow.objective import Objective
+from rodflow.optimizers import State, StepMap
+
+
+class Dynamics:
+    """G(z; nu, t) for phase-space points z = (w, m), or z = w without momentum.
+
+    Shapes: d weights; z and G ``[n]`` with n = d or 2d; nu and its increment as the optimizer keeps them.
+    """
+
+    def __init__(self, objective: Objective, optimizer: StepMap):
+        self.objective, self.optimizer = objective, optimizer
+        self.has_momentum = optimizer.init(torch.zeros(1)).m.numel() > 0
+
+    def weights(self, z: Tensor) -> Tensor:
+        """The weights ``[d]`` of a phase-space point."""
+        return z[: len(z) // 2] if self.has_momentum else z
+
+    def state(self, z: Tensor, nu: Tensor) -> State:
+        w = self.weights(z)
+        return State(w, z[len(w) :], nu)
+
+    def increment(self, z: Tensor, nu: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor]:
+        """G and the increment of nu, from one gradient at z."""
+        state = self.state(z, nu)
+        dw, dm, dnu = self.optimizer.increment(state, self.objective.gradient(state.w), t)
+        return torch.cat([dw, dm]), dnu
+
+    def linearise(self, z: Tensor, nu: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
+        """G, the increment of nu, and the product v ``[n]`` -> (dG/dz) v ``[n]`` at fixed nu.
+
+        The chain rule through the optimizer is torch's; the Hessian-vector product is the objective's.
+        """
+        state = self.state(z, nu)
+        gradient, hessian = self.objective.linearise(state.w)
+
+        def increment(w: Tensor, m: Tensor, gradient: Tensor) -> State:
+            return self.optimizer.increment(State(w, m, nu), gradient, t)
+
+        def jacobian_product(v: Tensor) -> Tensor:
+            vw, vm, _ = self.state(v, nu)
+            tangent = jvp(increment, (state.w, state.m, gradient), (vw, vm, hessian(vw)))[1]
+            return torch.cat([tangent.w, tangent.m])
+
+        dw, dm, dnu = increment(state.w, state.m, gradient)
+        return torch.cat([dw, dm]), dnu, jacobian_product
+
+    def metric(self, nu: Tensor, t: float | Tensor, like: Tensor) -> Tensor:
+        """The scale of each phase-space coordinate ``[n]``: P^1/2 for w, and lr P^-1/2 for m.
+
+        In these coordinates a step of size lr along m moves w by the same length, and the preconditioned Hessian
+        is symmetric; lengths and directions of a rod are measured in them. All ones for gradient descent.
+        """
+        root = torch.sqrt(self.optimizer.preconditioner(nu, t)).expand(len(self.weights(like)))
+        return torch.cat([root, self.optimizer.learning_rate / root]) if self.has_momentum else root

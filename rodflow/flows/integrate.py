@@ -1,0 +1,114 @@
+"""Integrate a flow from a window of discrete states, record by record, beside the discrete run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from rodflow.curvature import Curvature
+from rodflow.discrete import DiscreteRun, Window
+from rodflow.errors import InvalidInput
+from rodflow.flows.base import Flow, FlowDiverged
+from rodflow.objective import Cost
+from rodflow.progress import track
+from rodflow.yardsticks import SERIES_COLUMNS, Observer, compare
+
+MAXIMUM_SHARPNESS = 50.0
+"""A flow is stopped where its effective sharpness exceeds this many thresholds: it is too stiff to be worth its cost."""
+
+
+@dataclass
+class FlowRun:
+    """A flow's time series (``SERIES_COLUMNS``), its cost without the measuring, and where it diverged, if it did."""
+
+    series: pd.DataFrame
+    centres: Tensor | None
+    start: int
+    cost: Cost
+    seconds: float
+    diverged_at: float | None
+
+    def error(self, run: DiscreteRun) -> pd.Series:
+        """||centre - w*_t|| by step, at the steps that both recorded."""
+        if self.centres is None:
+            raise InvalidInput("keep_centres", False, "True, for an error against a run that is named afterwards")
+        rows = {int(t): i for i, t in enumerate(run.record_steps.tolist())}
+        steps = [int(t) for t in self.series["step"] if int(t) in rows]
+        here = {int(t): i for i, t in enumerate(self.series["step"])}
+        errors = [float((self.centres[here[t]] - run.midpoints[rows[t]].to(self.centres)).norm()) for t in steps]
+        return pd.Series(errors, index=pd.Index(steps, name="step"), name="error")
+
+
+def trajectory(flow: Flow, start: Window, times: Iterable[float]) -> Iterator[tuple[float, Tensor]]:
+    """Yield (t, y) at each of the rising ``times``, in optimizer steps, none before the flow's own start.
+
+    Raises: ``FlowDiverged`` at the first time that the flow does not reach with finite numbers.
+    """
+    y, now = flow.start(start), start.at + flow.time_offset
+    for t in times:
+        if t > now:
+            y = flow.advance(y, now, t)
+        if not torch.isfinite(y).all():
+            raise FlowDiverged(f"non-finite between steps {now:g} and {t:g}")
+        now = t
+        yield t, y
+
+
+def integrate(
+    flow: Flow,
+    start: Window,
+    steps: int,
+    record_interval: int = 10,
+    reference: DiscreteRun | None = None,
+    keep_centres: bool = True,
+    eigenvalues: int = 1,
+    sharpness_tolerance: float = 2e-2,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    progress: str = "flow",
+) -> FlowRun:
+    """Integrate ``flow`` for ``steps`` optimizer steps from ``start``, in ``dtype`` and on ``device`` (those of the start).
+
+    Records at multiples of ``record_interval``, the marks of a discrete run that was recorded at the same interval.
+    With a ``reference`` run the series holds the errors against it as well. A flow that diverges, or whose effective
+    sharpness passes ``MAXIMUM_SHARPNESS`` thresholds, ends there: the rest of its series is NaN.
+    """
+    window = start.to(dtype or start.states.w.dtype, device or start.states.w.device)
+    objective, threshold = flow.dynamics.objective, flow.dynamics.optimizer.threshold
+    origin = window.midpoint().w
+    times = [t for t in range(record_interval, start.at + steps + 1, record_interval) if t > start.at]
+    if not times:
+        raise InvalidInput("steps", steps, f"enough steps to reach a record, every {record_interval} steps")
+    observe = Observer(flow, Curvature(objective, eigenvalues, sharpness_tolerance))
+    records = {} if reference is None else {int(t): i for i, t in enumerate(reference.record_steps.tolist())}
+    rows: list[dict[str, float]] = []
+    centres: list[Tensor] = []
+    spent, seconds, diverged_at = Cost(), 0.0, None
+    path = trajectory(flow, window, times)
+    try:
+        for t in track(times, len(times), progress):
+            before, begun = objective.cost.copy(), time.perf_counter()
+            _, y = next(path)
+            if y.is_cuda:
+                torch.cuda.synchronize()
+            seconds += time.perf_counter() - begun
+            spent = Cost(*(a + b for a, b in zip(vars(spent).values(), vars(objective.cost - before).values(), strict=True)))
+            row = {"step": t, **observe(t, y)}
+            row |= {"gradients": spent.gradients, "hessian_vector_products": spent.hessian_vector_products}
+            centre = flow.centre(y).w
+            if reference is not None:
+                row |= compare(reference, records[t], origin, centre)
+            rows.append(row)
+            if keep_centres:
+                centres.append(centre.cpu())
+            if not row["sharpness"] <= MAXIMUM_SHARPNESS * threshold:
+                raise FlowDiverged(f"effective sharpness {row['sharpness']:.3g} at step {t}")
+    except FlowDiverged:
+        diverged_at = times[min(len(rows), len(times) - 1)]
+    series = pd.DataFrame(rows, columns=SERIES_COLUMNS).set_index("step").reindex(times).rename_axis("step").reset_index()
+    return FlowRun(series, torch.stack(centres) if centres else None, start.at, spent, seconds, diverged_at)

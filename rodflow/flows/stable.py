@@ -1,0 +1,34 @@
+"""The stable flow: the optimizer's continuous-time limit with no oscillation. The baseline that rod flow beats."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rodflow.discrete import Window
+from rodflow.flows.base import Flow, Solver
+from rodflow.flows.correction import corrected
+from rodflow.objective import Objective
+from rodflow.optimizers import StepMap
+
+
+class StableFlow(Flow):
+    """``dz/dt = G(z; nu, t)``, ``dnu/dt`` the increment of nu; one unit of time is one step.
+
+    y = (z, nu). Order 1 is the naive limit, order 2 and 3 are backward-error corrected (see
+    :func:`rodflow.flows.correction.corrected`): they follow the discrete run more closely while it is stable, and
+    know no more of the oscillation. Past the edge of stability the field stiffens, so the solver is adaptive.
+    """
+
+    default_solver = Solver("dopri5")
+
+    def __init__(self, objective: Objective, optimizer: StepMap, solver: Solver | None = None, order: int = 1):
+        super().__init__(objective, optimizer, solver)
+        self.field = corrected(self.increment, order)
+
+    def start(self, window: Window) -> Tensor:
+        w, m, nu = window.midpoint()
+        return self.pack(torch.cat([w, m]), nu)
+
+    def increment(self, t: float | Tensor, y: Tensor) -> Tensor:
+        return torch.cat(self.dynamics.increment(*self.split(y), t))

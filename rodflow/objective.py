@@ -1,0 +1,171 @@
+"""A full-batch loss as a function of one flat parameter vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from rodflow.errors import InvalidInput
+
+
+@dataclass
+class Cost:
+    """How often the objective was asked: numbers of full-batch evaluations."""
+
+    values: int = 0
+    gradients: int = 0
+    hessian_vector_products: int = 0
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(
+            self.values - other.values,
+            self.gradients - other.gradients,
+            self.hessian_vector_products - other.hessian_vector_products,
+        )
+
+    def copy(self) -> Cost:
+        return Cost(self.values, self.gradients, self.hessian_vector_products)
+
+
+def mean_squared_error(output: Tensor, target: Tensor) -> Tensor:
+    """``sum_i ||output_i - onehot(target_i)||^2 / 2``: output ``[n, classes]``, target class indices ``[n]``."""
+    onehot = nn.functional.one_hot(target, output.shape[-1]).to(output.dtype)
+    return 0.5 * ((output - onehot) ** 2).sum()
+
+
+def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
+    """``-sum_i log softmax(output_i)[target_i]``: output ``[n, classes]``, target class indices ``[n]``."""
+    return nn.functional.cross_entropy(output, target, reduction="sum")
+
+
+HessianProduct = Callable[[Tensor], Tensor]
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mean_squared_error, "cross_entropy": cross_entropy}
+
+
+class Objective:
+    """L(w) with derivatives, for any smooth scalar function of a flat vector.
+
+    ``loss(w, *batch)`` is a *sum* over the examples of a batch; the objective is that sum over all of ``data``
+    divided by the number of examples. With ``chunk_size`` the examples are visited in chunks and the results
+    added up, so that a full batch larger than memory works; the value is the same up to rounding.
+    A function without data (a toy landscape) is ``Objective(function)``.
+
+    Shapes: w ``[d]``, values ``[]``, gradients ``[d]``; dtype and device are those of w and ``data``.
+    ``cost`` counts full-batch evaluations since construction.
+    """
+
+    def __init__(self, loss: Callable[..., Tensor], data: tuple[Tensor, ...] = (), chunk_size: int | None = None):
+        if chunk_size is not None and chunk_size < 1:
+            raise InvalidInput("chunk_size", chunk_size, "a positive number of examples, or null")
+        self._loss, self._data, self._chunk_size = loss, data, chunk_size
+        self._examples = len(data[0]) if data else 1
+        self.cost = Cost()
+
+    @classmethod
+    def from_module(
+        cls, module: nn.Module, x: Tensor, y: Tensor, loss: str = "mse", chunk_size: int | None = None
+    ) -> Objective:
+        """The loss of ``module`` on inputs x ``[n, ...]`` and class indices y ``[n]``.
+
+        The module gives the function; its parameters, in the order of ``named_parameters``, are the layout of w
+        (:func:`flat_parameters` gives their present values). Buffers are moved to the dtype and device of x.
+
+        Raises: ``InvalidInput`` for an unknown loss.
+        """
+        if loss not in LOSSES:
+            raise InvalidInput("loss", loss, f"one of {', '.join(LOSSES)}")
+        criterion = LOSSES[loss]
+        layout = [(name, p.shape, p.numel()) for name, p in module.named_parameters()]
+        sizes = [size for _, _, size in layout]
+        buffers = {
+            name: b.to(x.device, x.dtype if b.is_floating_point() else b.dtype) for name, b in module.named_buffers()
+        }
+
+        def batch_loss(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
+            pieces = torch.split(w, sizes)
+            parameters = {name: p.view(shape) for (name, shape, _), p in zip(layout, pieces, strict=True)}
+            return criterion(functional_call(module, (parameters, buffers), (x,)), y)
+
+        return cls(batch_loss, (x, y), chunk_size)
+
+    def _batches(self) -> Iterator[tuple[Tensor, ...]]:
+        size = self._chunk_size or self._examples
+        if not self._data or size >= self._examples:
+            yield self._data
+        else:
+            yield from zip(*(torch.split(part, size) for part in self._data), strict=True)
+
+    def _mean(self, evaluate: Callable[..., tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """Sum ``evaluate(*batch)`` over the batches and divide by the number of examples."""
+        total: tuple[Tensor, ...] | None = None
+        for batch in self._batches():
+            part = evaluate(*batch)
+            total = part if total is None else tuple(a + b for a, b in zip(total, part, strict=True))
+        assert total is not None
+        return tuple(a / self._examples for a in total)
+
+    def value(self, w: Tensor) -> Tensor:
+        """L(w), ``[]``."""
+        self.cost.values += 1
+        with torch.no_grad():
+            return self._mean(lambda *batch: (self._loss(w, *batch),))[0]
+
+    def gradient(self, w: Tensor) -> Tensor:
+        """∇L(w), ``[d]``."""
+        return self.value_and_gradient(w)[1]
+
+    def value_and_gradient(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """L(w) ``[]`` and ∇L(w) ``[d]``, at the cost of the gradient."""
+        self.cost.gradients += 1
+
+        def evaluate(*batch: Tensor) -> tuple[Tensor, ...]:
+            with torch.enable_grad():
+                leaf = w.detach().requires_grad_()
+                loss = self._loss(leaf, *batch)
+                return loss.detach(), torch.autograd.grad(loss, leaf)[0]
+
+        value, gradient = self._mean(evaluate)
+        return value, gradient
+
+    def linearise(self, w: Tensor) -> tuple[Tensor, HessianProduct]:
+        """∇L(w) ``[d]`` and the product v ``[d]`` -> ∇²L(w) v ``[d]``.
+
+        Reverse over reverse differentiation: the products share the graph of the one gradient, so each costs
+        about two gradients. In chunks the graph is rebuilt for each product, so that memory stays that of a chunk.
+        """
+        if self._chunk_size and self._chunk_size < self._examples:
+            return self.gradient(w), lambda v: self.hessian_vector_product(w, v)
+        self.cost.gradients += 1
+        leaf, gradient = self._differentiable_gradient(w, *self._data)
+
+        def product(v: Tensor) -> Tensor:
+            self.cost.hessian_vector_products += 1
+            return torch.autograd.grad(gradient, leaf, v, retain_graph=True)[0] / self._examples
+
+        return gradient.detach() / self._examples, product
+
+    def hessian_vector_product(self, w: Tensor, v: Tensor) -> Tensor:
+        """∇²L(w) v, ``[d]``."""
+        self.cost.hessian_vector_products += 1
+
+        def evaluate(*batch: Tensor) -> tuple[Tensor, ...]:
+            leaf, gradient = self._differentiable_gradient(w, *batch)
+            return torch.autograd.grad(gradient, leaf, v)
+
+        return self._mean(evaluate)[0]
+
+    def _differentiable_gradient(self, w: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        """The leaf that stands for w, and the gradient of the batch's summed loss with its graph."""
+        with torch.enable_grad():
+            leaf = w.detach().requires_grad_()
+            loss = self._loss(leaf, *batch)
+            return leaf, torch.autograd.grad(loss, leaf, create_graph=True)[0]
+
+
+def flat_parameters(module: nn.Module) -> Tensor:
+    """The module's parameters as one vector ``[d]``, in the order of ``named_parameters``."""
+    return torch.cat([p.detach().reshape(-1) for p in module.parameters()])
