@@ -26,20 +26,21 @@ class FlowDiverged(ArithmeticError):
 class Solver:
     """How torchdiffeq integrates: a fixed-step ``method`` with ``step``, or an adaptive one with tolerances.
 
-    ``step`` is in optimizer steps. The error of an adaptive step is a root mean square over all components.
+    ``step`` is in optimizer steps; an adaptive method takes no larger one. ``atol`` has to be small against a second
+    moment, which is a squared gradient. The error of an adaptive step is a root mean square over all components.
     """
 
     method: str = "rk4"
     step: float = 0.5
     rtol: float = 1e-4
-    atol: float = 1e-6
-    max_evaluations: int = 2000
+    atol: float = 1e-9
+    max_steps: int = 1000
     """Adaptive methods give up after this many steps between two records: the flow has become too stiff."""
 
     def __post_init__(self) -> None:
         if self.method not in FIXED_STEP_METHODS + ADAPTIVE_METHODS:
             raise InvalidInput("method", self.method, f"one of {', '.join(FIXED_STEP_METHODS + ADAPTIVE_METHODS)}")
-        for name in ("step", "rtol", "atol", "max_evaluations"):
+        for name in ("step", "rtol", "atol", "max_steps"):
             if not getattr(self, name) > 0:
                 raise InvalidInput(name, getattr(self, name), "a positive number")
 
@@ -51,7 +52,7 @@ class Solver:
         if self.method in FIXED_STEP_METHODS:
             options: dict = {"step_size": self.step}
         else:
-            options = {"max_num_steps": self.max_evaluations}
+            options = {"max_num_steps": self.max_steps, "max_step": self.step}
         times = torch.tensor([t0, t1], dtype=torch.float64, device=y.device)
         try:
             with torch.no_grad():

@@ -15,7 +15,7 @@ from rodflow.discrete import DiscreteRun, Window
 from rodflow.errors import InvalidInput
 from rodflow.flows.base import Flow, FlowDiverged
 from rodflow.objective import Cost
-from rodflow.progress import track
+from rodflow.progress import log, track
 from rodflow.yardsticks import SERIES_COLUMNS, Observer, compare
 
 MAXIMUM_SHARPNESS = 50.0
@@ -108,7 +108,8 @@ def integrate(
                 centres.append(centre.cpu())
             if not row["sharpness"] <= MAXIMUM_SHARPNESS * threshold:
                 raise FlowDiverged(f"effective sharpness {row['sharpness']:.3g} at step {t}")
-    except FlowDiverged:
+    except FlowDiverged as error:
+        log.warning("%s: %s", progress, error)
         diverged_at = times[min(len(rows), len(times) - 1)]
     series = pd.DataFrame(rows, columns=SERIES_COLUMNS).set_index("step").reindex(times).rename_axis("step").reset_index()
     return FlowRun(series, torch.stack(centres) if centres else None, start.at, spent, seconds, diverged_at)
