@@ -72,11 +72,11 @@ class DiscreteRun:
     source: tuple[Objective, StepMap, Tensor] | None = field(default=None, repr=False)
 
     def window(self, at: int, half_width: int = WINDOW_HALF_WIDTH) -> Window:
-        """The states around step ``at``: one that was kept, or else replayed from the last record before it.
+        """The states around step ``at``: a window that was kept, as wide as asked for or wider, or else a replay.
 
         Raises: ``InvalidInput`` if the run did not get that far, or was read from a file that does not hold it.
         """
-        if at in self.windows:
+        if at in self.windows and self.windows[at].half_width >= half_width:
             return self.windows[at]
         last = len(self.loss) - 1 if self.diverged_at is None else self.diverged_at - 1
         if not half_width <= at <= last - half_width:

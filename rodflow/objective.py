@@ -144,7 +144,7 @@ class Objective:
 
         def product(v: Tensor) -> Tensor:
             self.cost.hessian_vector_products += 1
-            return torch.autograd.grad(gradient, leaf, v, retain_graph=True)[0] / self._examples
+            return self._differentiate(gradient, leaf, v, retain_graph=True) / self._examples
 
         return gradient.detach() / self._examples, product
 
@@ -154,9 +154,16 @@ class Objective:
 
         def evaluate(*batch: Tensor) -> tuple[Tensor, ...]:
             leaf, gradient = self._differentiable_gradient(w, *batch)
-            return torch.autograd.grad(gradient, leaf, v)
+            return (self._differentiate(gradient, leaf, v),)
 
         return self._mean(evaluate)[0]
+
+    @staticmethod
+    def _differentiate(gradient: Tensor, leaf: Tensor, v: Tensor, retain_graph: bool = False) -> Tensor:
+        """The derivative of gradient . v; zero for a linear loss, whose gradient has no graph."""
+        if not gradient.requires_grad:
+            return torch.zeros_like(leaf)
+        return torch.autograd.grad(gradient, leaf, v, retain_graph=retain_graph)[0]
 
     def _differentiable_gradient(self, w: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
         """The leaf that stands for w, and the gradient of the batch's summed loss with its graph."""

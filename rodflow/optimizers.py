@@ -103,7 +103,7 @@ class Optimizer(StepMap):
             "nesterov": 2 * (1 + b) / ((1 - b) * (1 + 2 * b)),
         }
         object.__setattr__(self, "threshold", thresholds[self.momentum])
-        object.__setattr__(self, "transient", 0 if self.momentum == "none" else math.ceil(5 / (1 - b)))
+        object.__setattr__(self, "transient", 0 if self.momentum == "none" else math.ceil(5 / (1 - b) - 1e-9))
 
     def init(self, w: Tensor) -> State:
         m = torch.zeros_like(w) if self.momentum != "none" else w.new_zeros(0)

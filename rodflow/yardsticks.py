@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # tables and figures read the names below without loading torch
+    from torch import Tensor
 
-from rodflow.curvature import Curvature
-from rodflow.discrete import DiscreteRun
-from rodflow.flows.base import Flow
-from rodflow.objective import Objective
+    from rodflow.curvature import Curvature
+    from rodflow.discrete import DiscreteRun
+    from rodflow.flows.base import Flow
+    from rodflow.objective import Objective
 
 EDGE = 0.9
 """A run is in its edge window where its effective sharpness is at least this share of the threshold."""

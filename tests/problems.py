@@ -145,10 +145,12 @@ def rod_window(centre: Tensor, delta: Tensor, at: int = 0) -> Window:
     return window([State(w, none, none) for w in (centre + delta, centre - delta, centre + delta)], at)
 
 
-def central_difference(function: Callable[[Tensor], Tensor], w: Tensor, v: Tensor, step: float = 1e-4) -> Tensor:
-    """The derivative of ``function`` at w along v, fourth order in ``step``."""
+def central_difference(function: Callable[[Tensor], Tensor], w: Tensor, v: Tensor, step: float = 1e-3) -> Tensor:
+    """The derivative of ``function`` at w along v, fourth order in ``step``, the distance gone."""
+    length = v.norm()
+    v = v / length
 
-    def half_width(h: float) -> Tensor:
+    def quotient(h: float) -> Tensor:
         return (function(w + h * v) - function(w - h * v)) / (2 * h)
 
-    return (4 * half_width(step) - half_width(2 * step)) / 3
+    return length * (4 * quotient(step) - quotient(2 * step)) / 3

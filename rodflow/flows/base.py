@@ -49,14 +49,20 @@ class Solver:
 
         Raises: ``FlowDiverged`` when the solver cannot reach t1.
         """
-        if self.method in FIXED_STEP_METHODS:
-            options: dict = {"step_size": self.step}
-        else:
+        options: dict = {"step_size": self.step}
+        right_hand_side = field
+        if self.method in ADAPTIVE_METHODS:
             options = {"max_num_steps": self.max_steps, "max_step": self.step}
+            # a trial step may leave the field's domain (nu < 0): a huge value makes the solver refuse it and halve
+            huge = torch.finfo(y.dtype).max ** 0.25
+
+            def right_hand_side(t: Tensor, y: Tensor) -> Tensor:
+                return torch.nan_to_num(field(t, y), nan=huge, posinf=huge, neginf=-huge)
+
         times = torch.tensor([t0, t1], dtype=torch.float64, device=y.device)
         try:
             with torch.no_grad():
-                return odeint(field, y, times, method=self.method, rtol=self.rtol, atol=self.atol, options=options)[1]
+                return odeint(right_hand_side, y, times, method=self.method, rtol=self.rtol, atol=self.atol, options=options)[1]
         except AssertionError as error:  # torchdiffeq's way to say that its step underflowed or ran out
             raise FlowDiverged(str(error)) from error
 

@@ -1,0 +1,21 @@
+# config -> images -> discrete runs -> flows -> tables -> figures; see README.md
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/discrete.smk"
+include: "workflow/rules/flows.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        TABLES,
+        all_figures(),

@@ -1,0 +1,3 @@
+from rodflow.cli import main
+
+main()

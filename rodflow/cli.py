@@ -1,0 +1,129 @@
+"""The command line: every stage of the pipeline as a sub-command that runs without Snakemake."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rodflow import config as configuration
+from rodflow.errors import InvalidInput
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="The run's config, a YAML file.")]
+Architecture = Annotated[str, typer.Option(help="mlp, cnn or vit.")]
+Optimizer = Annotated[str, typer.Option(help="One of the config's optimizers.")]
+Seed = Annotated[int, typer.Option(help="Seed of the initial weights.")]
+Dataset = Annotated[Path, typer.Option(help="Images prepared by the dataset stage (.npz).")]
+
+
+def _known_cell(config: configuration.Config, architecture: str, optimizer: str) -> None:
+    for key, value, allowed in (
+        ("architecture", architecture, config.architectures),
+        ("optimizer", optimizer, config.optimizers),
+    ):
+        if value not in allowed:
+            raise InvalidInput(key, value, f"one of the config's: {', '.join(allowed)}")
+
+
+@app.command()
+def dataset(config: ConfigFile, output: Annotated[Path, typer.Option(help="Where the images go (.npz).")]) -> None:
+    """Prepare the images: read or fetch, select, normalise."""
+    from rodflow.stages.dataset import prepare
+
+    prepare(configuration.load(config), output)
+
+
+@app.command()
+def discrete(
+    config: ConfigFile,
+    architecture: Architecture,
+    optimizer: Optimizer,
+    dataset: Dataset,
+    output: Annotated[Path, typer.Option(help="Where the run goes (.h5).")],
+    seed: Seed = 0,
+) -> None:
+    """Train one cell by full-batch steps."""
+    from rodflow.stages.discrete import run_cell
+
+    settings = configuration.load(config)
+    _known_cell(settings, architecture, optimizer)
+    run_cell(settings, architecture, optimizer, seed, dataset, output)
+
+
+@app.command()
+def flow(
+    config: ConfigFile,
+    architecture: Architecture,
+    optimizer: Optimizer,
+    name: Annotated[str, typer.Option("--flow", help="One of the config's flows.")],
+    dataset: Dataset,
+    discrete: Annotated[Path, typer.Option(help="The cell's run, written by the discrete stage (.h5).")],
+    output: Annotated[Path, typer.Option(help="Where the flow's series goes (.parquet).")],
+    seed: Seed = 0,
+) -> None:
+    """Integrate one flow of a cell and measure it against the run."""
+    from rodflow.stages.flow import run_flow
+
+    settings = configuration.load(config)
+    _known_cell(settings, architecture, optimizer)
+    if name not in settings.flows:
+        raise InvalidInput("flow", name, f"one of the config's: {', '.join(settings.flows)}")
+    run_flow(settings, architecture, optimizer, seed, name, dataset, discrete, output)
+
+
+Results = Annotated[Path, typer.Option(help="The run's results folder.")]
+
+
+@app.command()
+def tables(config: ConfigFile, results: Results) -> None:
+    """Aggregate all cells into errors.csv, thresholds.csv and summary.md."""
+    from rodflow.stages.tables import aggregate
+
+    aggregate(configuration.load(config), results)
+
+
+@app.command()
+def figure(
+    config: ConfigFile,
+    results: Results,
+    kind: Annotated[str, typer.Argument(help="cell, architecture or overview.")],
+    output: Annotated[Path, typer.Option(help="The figure's path without suffix; PNG and PDF are written.")],
+    architecture: Architecture = "",
+    optimizer: Optimizer = "",
+) -> None:
+    """Draw one figure from the files of a run."""
+    from rodflow.stages.figure import draw_figure
+
+    draw_figure(configuration.load(config), results, kind, output, architecture, optimizer)
+
+
+@app.command()
+def schema() -> None:
+    """Print the config's JSON schema."""
+    typer.echo(configuration.json_schema())
+
+
+@app.command()
+def run(config: ConfigFile, root: Annotated[Path, typer.Option(help="Where results/ and figures/ go.")] = Path(".")) -> None:
+    """Run all stages of a config one after the other, without Snakemake; finished cells are not run again."""
+    from rodflow.stages.everything import run_everything
+
+    run_everything(configuration.load(config), root)
+
+
+def main() -> None:
+    """Run the command line; a wrong input ends with one line on standard error and exit status 2."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        app()
+    except InvalidInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

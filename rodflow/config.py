@@ -1,0 +1,200 @@
+"""The one description of a run: its schema, its defaults, and the cells that it holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rodflow.errors import InvalidInput
+
+Architecture = Literal["mlp", "cnn", "vit"]
+OptimizerName = Literal[
+    "gd", "heavy_ball", "nesterov", "scalar_rmsprop", "rmsprop", "scalar_adam", "adam", "scalar_nadam", "nadam"
+]
+FlowName = Literal["stable", "stable_corrected", "rod", "rod_low_rank"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Strict(BaseModel):
+    """A section that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Strict):
+    """Which images, and how many of them."""
+
+    dataset: Literal["digits", "cifar10"] = "digits"
+    file: str | None = None
+    folder: str = "data"
+    examples: Count = 300
+    classes: list[Annotated[int, Field(ge=0)]] | None = None
+    normalise: bool = True
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> Data:
+        if self.classes is not None and len(set(self.classes)) != len(self.classes) or self.classes == []:
+            raise ValueError(f"classes: got {self.classes}, allowed: at least one class, each named once")
+        return self
+
+
+class MLPSizes(Strict):
+    """Hidden layer widths."""
+
+    widths: list[Count] = [32, 32]
+
+
+class CNNSizes(Strict):
+    """Filters of each 3x3 convolution, and the width of the dense layer."""
+
+    filters: list[Count] = Field([4, 8], min_length=1)
+    dense: Count = 16
+
+
+class ViTSizes(Strict):
+    """Patch side, token width, number of blocks, attention heads, width of the perceptron."""
+
+    patch: Count = 4
+    width: Count = 16
+    depth: Count = 1
+    heads: Count = 2
+    hidden: Count = 32
+
+
+class Sizes(Strict):
+    """Sizes by architecture."""
+
+    mlp: MLPSizes = MLPSizes()
+    cnn: CNNSizes = CNNSizes()
+    vit: ViTSizes = ViTSizes()
+
+
+class Hyperparameters(Strict):
+    """What all optimizers share; each takes what it has."""
+
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.99, ge=0, lt=1)
+    epsilon: float = Field(1e-8, ge=0)
+    bias_correction: bool = True
+
+
+class Sharpness(Strict):
+    """The eigensolver: number of eigenvalues, relative residual."""
+
+    count: Count = 1
+    tolerance: Positive = 2e-2
+
+
+class SolverSettings(Strict):
+    """Overrides of a flow's solver; see ``rodflow.flows.base.Solver``."""
+
+    method: Literal["euler", "midpoint", "heun2", "heun3", "rk4", "dopri5", "bosh3"] | None = None
+    step: Positive | None = None
+    rtol: Positive | None = None
+    atol: Positive | None = None
+    max_steps: Count | None = None
+    rank: Count | None = None
+
+
+class Config(Strict):
+    """A run: everything that its results depend on."""
+
+    run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)
+    architectures: list[Architecture] = Field(min_length=1)
+    optimizers: list[OptimizerName] = Field(min_length=1)
+    flows: list[FlowName] = Field(min_length=1)
+    seeds: list[Seed] = Field([0], min_length=1)
+    dtype: Literal["float32", "float64"] = "float32"
+    flow_dtype: Literal["float32", "float64"] = "float64"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Count = 1
+    steps: Count
+    flow_start: Count | None = None
+    record_interval: Count = 20
+    loss: Literal["mse", "cross_entropy"] = "mse"
+    chunk_size: Count | None = None
+    data: Data = Data()
+    sizes: Sizes = Sizes()
+    hyperparameters: Hyperparameters = Hyperparameters()
+    learning_rates: dict[Architecture, dict[OptimizerName, Positive]]
+    sharpness: Sharpness = Sharpness()
+    solvers: dict[FlowName, SolverSettings] = {}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Config:
+        for name in ("architectures", "optimizers", "flows", "seeds"):
+            names = getattr(self, name)
+            if len(set(names)) != len(names):
+                raise ValueError(f"{name}: got {names}, allowed: each named once")
+        for architecture in self.architectures:
+            for optimizer in self.optimizers:
+                if optimizer not in self.learning_rates.get(architecture, {}):
+                    raise ValueError(f"learning_rates.{architecture}.{optimizer}: missing, allowed: a positive number")
+        if not self.record_interval <= self.steps:
+            raise ValueError(f"record_interval: got {self.record_interval}, allowed: at most the steps, {self.steps}")
+        return self
+
+    @property
+    def cells(self) -> list[tuple[str, str, int]]:
+        """Architecture, optimizer and seed of each cell."""
+        return [(a, o, s) for a in self.architectures for o in self.optimizers for s in self.seeds]
+
+    def discrete_settings(self, architecture: str, optimizer: str) -> dict[str, Any]:
+        """All that the discrete run of a cell depends on, its seed and code aside."""
+        whole = self.model_dump(mode="json")
+        kept = ("data", "dtype", "device", "threads", "steps", "record_interval", "flow_start", "loss", "chunk_size")
+        return {key: whole[key] for key in (*kept, "hyperparameters", "sharpness")} | {
+            "sizes": whole["sizes"][architecture],
+            "learning_rate": self.learning_rates[architecture][optimizer],  # type: ignore[index]
+        }
+
+    def flow_settings(self, architecture: str, optimizer: str, flow: str) -> dict[str, Any]:
+        """All that a flow of a cell depends on, its seed and code aside."""
+        solver = self.solvers.get(flow)  # type: ignore[call-overload]
+        return self.discrete_settings(architecture, optimizer) | {
+            "flow_dtype": self.flow_dtype,
+            "solver": {} if solver is None else solver.model_dump(exclude_none=True),
+        }
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def parse(settings: Any) -> Config:
+    """The config that ``settings``, a mapping, describes.
+
+    Raises: ``InvalidInput`` naming the first wrong key, its value and what is allowed.
+    """
+    if not isinstance(settings, dict):
+        raise InvalidInput("config", settings, "a mapping of keys to values")
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "config"
+        if first["type"] == "extra_forbidden":
+            section = Config.model_fields if len(first["loc"]) == 1 else None
+            allowed = f"one of {', '.join(section)}" if section else "a key of this section"
+            raise InvalidInput(key, first["input"], f"{allowed} (unknown key)") from None
+        value = first["input"] if first["type"] not in ("missing", "value_error") else None
+        raise InvalidInput(key, value, first["msg"].removeprefix("Value error, ")) from None
+
+
+def load(path: str | Path) -> Config:
+    """Read a YAML config. Raises: ``InvalidInput`` if it cannot be read or holds what is not allowed."""
+    try:
+        settings = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInput("config", str(path), f"a readable YAML file ({error})") from error
+    return parse(settings)
+
+
+def json_schema() -> str:
+    """The config's JSON schema, for editors and documentation."""
+    return json.dumps(Config.model_json_schema(), indent=2)

@@ -1,0 +1,132 @@
+"""prepared images -> the discrete run of a cell."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from rodflow.config import Config
+from rodflow.discrete import DiscreteRun, Window, train
+from rodflow.errors import InvalidInput
+from rodflow.optimizers import OPTIMIZERS, Optimizer, State
+from rodflow.problems import Problem, image_problem
+from rodflow.problems.datasets import Images
+from rodflow.provenance import provenance
+from rodflow.storage import read_arrays, read_images, write_arrays, write_json, write_table
+
+WARM_UP = 20
+"""Steps before the flows start, in which an adaptive method's second moment forms; the transient comes on top."""
+
+
+def cell_optimizer(config: Config, architecture: str, optimizer: str) -> Optimizer:
+    rate = config.learning_rates[architecture][optimizer]  # type: ignore[index]
+    return OPTIMIZERS[optimizer](learning_rate=rate, **config.hyperparameters.model_dump())
+
+
+def cell_problem(config: Config, architecture: str, seed: int, dataset: Path, dtype: str) -> Problem:
+    torch.set_num_threads(config.threads)
+    return image_problem(
+        Images(*read_images(dataset)),
+        architecture,
+        getattr(config.sizes, architecture).model_dump(),
+        config.loss,
+        seed,
+        getattr(torch, dtype),
+        config.device,
+        config.chunk_size,
+    )
+
+
+def start_step(config: Config, optimizer: Optimizer) -> int:
+    """Where every flow of a cell starts: ``flow_start`` if configured, else the warm-up plus the momentum's transient."""
+    return config.flow_start or WARM_UP + optimizer.transient
+
+
+def run_cell(config: Config, architecture: str, optimizer: str, seed: int, dataset: Path, output: Path) -> None:
+    """Train one cell. ``output`` is an HDF5 file; beside it lie its records (.parquet) and its provenance (.json)."""
+    begun = time.monotonic()
+    step_map = cell_optimizer(config, architecture, optimizer)
+    start = start_step(config, step_map)
+    if start + config.record_interval > config.steps:
+        raise InvalidInput("steps", config.steps, f"at least one record after the flows' start at step {start}")
+    problem = cell_problem(config, architecture, seed, dataset, config.dtype)
+    run = train(
+        problem.objective,
+        step_map,
+        problem.w0,
+        config.steps,
+        config.record_interval,
+        config.sharpness.count,
+        config.sharpness.tolerance,
+        progress=f"{architecture} {optimizer} seed {seed}",
+    )
+    if run.diverged_at is None or run.diverged_at > start + config.record_interval:
+        run.window(start)
+    seconds = time.monotonic() - begun
+    save(run, output)
+    write_table(output.with_suffix(".parquet"), records(run))
+    record = {
+        "architecture": architecture,
+        "optimizer": optimizer,
+        "seed": seed,
+        "threshold": run.threshold,
+        "flow_start": start,
+        "parameters": problem.w0.numel(),
+        "diverged_at": run.diverged_at,
+        "provenance": provenance(
+            config.discrete_settings(architecture, optimizer), seconds, str(problem.w0.device)
+        ),
+    }
+    write_json(output.with_suffix(".json"), record)
+
+
+def records(run: DiscreteRun) -> pd.DataFrame:
+    """One row a record: step, loss averaged over two steps, gradient norm, effective sharpness, oscillation."""
+    t = run.record_steps
+    return pd.DataFrame(
+        {
+            "step": t.numpy(),
+            "loss": ((run.loss[t] + run.loss[t + 1]) / 2).double().numpy(),
+            "gradient_norm": run.gradient_norm[t].double().numpy(),
+            "sharpness": run.sharpness[:, 0].numpy(),
+            "oscillation": run.oscillation[t].double().numpy(),
+        }
+    )
+
+
+SERIES = ("record_steps", "loss", "gradient_norm", "oscillation", "midpoints", "sharpness")
+
+
+def save(run: DiscreteRun, path: Path) -> None:
+    """Write a run and its windows as HDF5."""
+    arrays = {name: getattr(run, name).numpy() for name in SERIES}
+    arrays |= {f"state_{name}": part.numpy() for name, part in run.states._asdict().items()}
+    for at, window in run.windows.items():
+        arrays |= {f"window{at}_{name}": part.cpu().numpy() for name, part in window.states._asdict().items()}
+    diverged_at = -1 if run.diverged_at is None else run.diverged_at
+    attributes = {"threshold": run.threshold, "diverged_at": diverged_at, "windows": np.array(sorted(run.windows), int)}
+    write_arrays(path, arrays, attributes)
+
+
+def load(path: Path) -> DiscreteRun:
+    """Read what :func:`save` wrote. Raises: ``InvalidInput`` if the file does not hold a run."""
+    arrays, attributes = read_arrays(path)
+    try:
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        windows = {
+            int(at): Window(int(at), State(*(tensors[f"window{at}_{part}"] for part in State._fields)))
+            for at in attributes["windows"]
+        }
+        return DiscreteRun(
+            threshold=float(attributes["threshold"]),
+            **{name: tensors[name] for name in SERIES},
+            states=State(*(tensors[f"state_{part}"] for part in State._fields)),
+            diverged_at=None if attributes["diverged_at"] < 0 else int(attributes["diverged_at"]),
+            windows=windows,
+        )
+    except (KeyError, TypeError) as error:
+        raise InvalidInput("file", str(path), f"a run written by the discrete stage (missing {error})") from error

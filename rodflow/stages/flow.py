@@ -1,0 +1,63 @@
+"""the discrete run of a cell -> one flow of it, with its errors against the run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from rodflow.config import Config
+from rodflow.flows import FLOWS
+from rodflow.flows.integrate import FlowRun, integrate
+from rodflow.objective import Cost
+from rodflow.provenance import provenance
+from rodflow.stages.discrete import cell_optimizer, cell_problem, load, start_step
+from rodflow.storage import write_json, write_table
+from rodflow.yardsticks import SERIES_COLUMNS
+
+
+def run_flow(
+    config: Config, architecture: str, optimizer: str, seed: int, flow: str, dataset: Path, discrete: Path, output: Path
+) -> None:
+    """Integrate one flow of a cell. ``output`` is its series (.parquet); its summary and provenance lie beside it (.json)."""
+    begun = time.monotonic()
+    step_map = cell_optimizer(config, architecture, optimizer)
+    start = start_step(config, step_map)
+    problem = cell_problem(config, architecture, seed, dataset, config.flow_dtype)
+    run = load(discrete)
+    settings = config.flow_settings(architecture, optimizer, flow)
+    if start in run.windows:
+        result = integrate(
+            FLOWS[flow](problem.objective, step_map, **settings["solver"]),
+            run.window(start),
+            config.steps - start,
+            config.record_interval,
+            reference=run,
+            keep_centres=False,
+            eigenvalues=config.sharpness.count,
+            sharpness_tolerance=config.sharpness.tolerance,
+            dtype=problem.w0.dtype,
+            device=problem.w0.device,
+            progress=f"{architecture} {optimizer} seed {seed} {flow}",
+        )
+    else:  # the run diverged before the flows start
+        steps = run.record_steps[run.record_steps > start].numpy()
+        empty = pd.DataFrame({"step": steps}).reindex(columns=SERIES_COLUMNS)
+        result = FlowRun(empty, None, start, Cost(), 0.0, None)
+    write_table(output, result.series.astype({c: "float64" for c in SERIES_COLUMNS if c != "step"}))
+    reached = int(result.series["gradients"].notna().sum()) * config.record_interval
+    summary = {
+        "architecture": architecture,
+        "optimizer": optimizer,
+        "seed": seed,
+        "flow": flow,
+        "start": start,
+        "diverged_at": result.diverged_at,
+        "gradients_per_step": result.cost.gradients / reached if reached else None,
+        "hessian_vector_products_per_step": result.cost.hessian_vector_products / reached if reached else None,
+        "seconds": round(result.seconds, 3),
+        "provenance": provenance(settings, time.monotonic() - begun, str(torch.device(problem.w0.device))),
+    }
+    write_json(output.with_suffix(".json"), summary)

@@ -1,0 +1,32 @@
+"""series of all cells -> errors.csv, thresholds.csv, summary.md."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rodflow import tables
+from rodflow.config import Config
+from rodflow.provenance import provenance
+from rodflow.storage import discrete_file, flow_file, read_json, read_table, write_json, write_table, write_text
+
+
+def aggregate(config: Config, results: Path) -> None:
+    """Write the tables of a run below ``results/tables``, from the discrete runs and flows below ``results``."""
+    begun = time.monotonic()
+    error_rows, threshold_rows = [], []
+    for cell in config.cells:
+        file = discrete_file(results, *cell)
+        discrete, records = read_json(file.with_suffix(".json")), read_table(file)
+        flows = {}
+        for flow in config.flows:
+            file = flow_file(results, *cell, flow)
+            flows[flow] = read_table(file)
+            error_rows.append(tables.error_row(flows[flow], read_json(file.with_suffix(".json")), discrete))
+        threshold_rows.append(tables.threshold_row(records, discrete, flows))
+    errors, thresholds = tables.errors(error_rows), tables.thresholds(threshold_rows)
+    folder = results / "tables"
+    write_table(folder / "errors.csv", errors)
+    write_table(folder / "thresholds.csv", thresholds)
+    write_text(folder / "summary.md", tables.summary(errors, thresholds))
+    write_json(folder / "provenance.json", provenance(config.model_dump(mode="json"), time.monotonic() - begun))

@@ -1,0 +1,109 @@
+"""Errors and thresholds of all cells, aggregated with pandas from the files that the stages left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rodflow.yardsticks import EDGE
+
+CELL = ["architecture", "optimizer", "seed"]
+ERROR_COLUMNS = [
+    "architecture",
+    "optimizer",
+    "flow",
+    "seed",
+    "error_final",
+    "error_eos_mean",
+    "relative_error_final",
+    "displacement",
+    "ratio_to_stable",
+    "ratio_to_stable_corrected",
+    "gradients_per_step",
+    "hessian_vector_products_per_step",
+    "seconds",
+    "diverged_at",
+]
+
+
+def error_row(series: pd.DataFrame, summary: dict[str, Any], discrete: dict[str, Any]) -> dict[str, Any]:
+    """One row of errors.csv. Errors are Euclidean distances of the flow's centre from w*_t in weight space.
+
+    ``error_eos_mean`` is the mean over the records at which the discrete run is in its edge window, NaN unless the
+    flow reached all of them; ``diverged_at`` is the step at which the flow, or before it the run, left the track.
+    """
+    window = series[series["discrete_sharpness"] >= EDGE * discrete["threshold"]]
+    last = series.iloc[-1]
+    diverged_at = summary["diverged_at"] if discrete["diverged_at"] is None else discrete["diverged_at"]
+    whole = diverged_at is None
+    return {
+        **{key: summary[key] for key in ("architecture", "optimizer", "flow", "seed")},
+        "error_final": last["error"],
+        "error_eos_mean": window["error"].mean() if whole and len(window) else np.nan,
+        "relative_error_final": last["relative_error"],
+        "displacement": last["displacement"],
+        **{key: summary[key] for key in ("gradients_per_step", "hessian_vector_products_per_step", "seconds")},
+        "diverged_at": diverged_at,
+    }
+
+
+def errors(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """errors.csv from its rows: adds the ratio of each baseline's error_eos_mean over the row's own (above 1 is better)."""
+    table = pd.DataFrame(rows)
+    for baseline in ("stable", "stable_corrected"):
+        of_baseline = table[table["flow"] == baseline].set_index(CELL)["error_eos_mean"]
+        own = pd.MultiIndex.from_frame(table[CELL])
+        table[f"ratio_to_{baseline}"] = of_baseline.reindex(own).to_numpy() / table["error_eos_mean"]
+    table["diverged_at"] = table["diverged_at"].astype("Float64")
+    return table.reindex(columns=ERROR_COLUMNS)
+
+
+def threshold_row(
+    records: pd.DataFrame, discrete: dict[str, Any], flows: dict[str, pd.DataFrame]
+) -> dict[str, Any]:
+    """One row of thresholds.csv.
+
+    ``eos_share`` is the share of all records with effective sharpness at ``EDGE`` of the threshold or above;
+    ``onset_step`` the first such record from the flows' start on; the medians are over the edge window.
+    """
+    edge = EDGE * discrete["threshold"]
+    late = records[records["step"] >= discrete["flow_start"]]
+    onset = late.loc[late["sharpness"] >= edge, "step"]
+    row = {
+        **{key: discrete[key] for key in ("architecture", "optimizer", "seed", "threshold")},
+        "sharpness_eos_median": records.loc[records["sharpness"] >= edge, "sharpness"].median(),
+        "sharpness_largest_ratio": late["sharpness"].max() / discrete["threshold"],
+        "eos_share": (records["sharpness"] >= edge).mean(),
+        "onset_step": onset.iloc[0] if len(onset) else pd.NA,
+        "diverged_at": discrete["diverged_at"],
+    }
+    for flow, series in flows.items():
+        row[f"sharpness_{flow}_median"] = series.loc[series["discrete_sharpness"] >= edge, "sharpness"].median()
+    return row
+
+
+def thresholds(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """thresholds.csv from its rows."""
+    return pd.DataFrame(rows).astype({"onset_step": "Int64", "diverged_at": "Int64"})
+
+
+def summary(errors: pd.DataFrame, thresholds: pd.DataFrame) -> str:
+    """The two tables in brief, as Markdown: how far each flow beats the stable flow, and each cell's time at the edge."""
+    lines = ["| flow | cells | median ratio to stable | smallest | median ratio to corrected stable | diverged |"]
+    lines.append("|---|---|---|---|---|---|")
+    for flow, rows in errors.groupby("flow", sort=False):
+        ratio, corrected = rows["ratio_to_stable"], rows["ratio_to_stable_corrected"]
+        lines.append(
+            f"| {flow} | {len(rows)} | {ratio.median():.3g} | {ratio.min():.3g} | {corrected.median():.3g} "
+            f"| {int(rows['diverged_at'].notna().sum())} |"
+        )
+    lines += ["", "| architecture | optimizer | seed | threshold | share at the edge | median sharpness / threshold |"]
+    lines.append("|---|---|---|---|---|---|")
+    for row in thresholds.itertuples():
+        lines.append(
+            f"| {row.architecture} | {row.optimizer} | {row.seed} | {row.threshold:.4g} | {row.eos_share:.2f} "
+            f"| {row.sharpness_eos_median / row.threshold:.3f} |"
+        )
+    return "\n".join(lines) + "\n"

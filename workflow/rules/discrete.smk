@@ -1,0 +1,28 @@
+# One discrete full-batch run per cell
+rule discrete:
+    input:
+        config=ancient(rules.config.output),
+        images=rules.dataset.output.images,
+    output:
+        run=f"{RESULTS}/discrete/{CELL}.h5",
+        records=f"{RESULTS}/discrete/{CELL}.parquet",
+        summary=f"{RESULTS}/discrete/{CELL}.json",
+    params:
+        settings=lambda wildcards: CONFIG.discrete_settings(
+            wildcards.architecture, wildcards.optimizer
+        ),
+        code=code_digest("rodflow.stages.discrete"),
+    log:
+        f"{LOGS}/discrete/{CELL}.log",
+    benchmark:
+        f"{BENCHMARKS}/discrete/{CELL}.tsv"
+    threads: CONFIG.threads
+    resources:
+        gpu=1 if CONFIG.device != "cpu" else 0,
+        mem_mb=4000,
+    conda:
+        ENVIRONMENT
+    shell:
+        "OMP_NUM_THREADS={threads} python -m rodflow discrete --config {input.config}"
+        " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} --seed {wildcards.seed}"
+        " --dataset {input.images} --output {output.run} 2> {log} || (cat {log} >&2; exit 1)"

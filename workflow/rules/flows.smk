@@ -1,0 +1,29 @@
+# One integration per cell and flow, from the cell's discrete states
+rule flow:
+    input:
+        config=ancient(rules.config.output),
+        images=rules.dataset.output.images,
+        run=rules.discrete.output.run,
+    output:
+        series=f"{RESULTS}/flows/{CELL}-{{flow}}.parquet",
+        summary=f"{RESULTS}/flows/{CELL}-{{flow}}.json",
+    params:
+        settings=lambda wildcards: CONFIG.flow_settings(
+            wildcards.architecture, wildcards.optimizer, wildcards.flow
+        ),
+        code=code_digest("rodflow.stages.flow"),
+    log:
+        f"{LOGS}/flows/{CELL}-{{flow}}.log",
+    benchmark:
+        f"{BENCHMARKS}/flows/{CELL}-{{flow}}.tsv"
+    threads: CONFIG.threads
+    resources:
+        gpu=1 if CONFIG.device != "cpu" else 0,
+        mem_mb=4000,
+    conda:
+        ENVIRONMENT
+    shell:
+        "OMP_NUM_THREADS={threads} python -m rodflow flow --config {input.config}"
+        " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} --seed {wildcards.seed}"
+        " --flow {wildcards.flow} --dataset {input.images} --discrete {input.run} --output {output.series}"
+        " 2> {log} || (cat {log} >&2; exit 1)"

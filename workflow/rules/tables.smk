@@ -1,0 +1,25 @@
+# errors.csv, thresholds.csv and their summary, from all cells
+rule tables:
+    input:
+        discrete_files(".parquet"),
+        discrete_files(".json"),
+        flow_files(".parquet"),
+        flow_files(".json"),
+        config=ancient(rules.config.output),
+    output:
+        TABLES,
+    params:
+        settings=CONFIG.model_dump(mode="json"),
+        code=code_digest("rodflow.stages.tables"),
+        results=RESULTS,
+    log:
+        f"{LOGS}/tables.log",
+    benchmark:
+        f"{BENCHMARKS}/tables.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m rodflow tables --config {input.config} --results {params.results} 2> {log} || (cat {log} >&2; exit 1)"
