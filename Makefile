@@ -1,0 +1,30 @@
+# `make reproduce` runs the default pipeline, `make test` the tests; both make the environment first.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+CORES ?= all
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: reproduce test lint environment
+
+environment: $(VENV)/.complete
+
+# torch first and alone: with it in place at the pinned version nothing else pulls in another build of it
+$(VENV)/.complete: constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+reproduce: environment
+	snakemake --cores $(CORES) figures/default/cells/mlp-gd.png
+	snakemake --cores $(CORES)
+
+test: environment
+	$(BIN)/python -m pytest
+
+lint: environment
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint

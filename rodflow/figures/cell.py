@@ -1,0 +1,57 @@
+"""One optimizer on one architecture: the discrete run and every flow, in four panels."""
+
+from __future__ import annotations
+
+import matplotlib
+from matplotlib.figure import Figure
+from pandas import DataFrame
+
+from rodflow.figures.panels import Cell, draw_panel, legend, shade_edge
+from rodflow.figures.style import RC, label
+
+
+@matplotlib.rc_context(RC)
+def draw(
+    series: dict[tuple[str, int], DataFrame],
+    discrete: dict[int, DataFrame],
+    threshold: float,
+    architecture: str,
+    optimizer: str,
+) -> Figure:
+    """Loss, effective sharpness, error and rod length over optimizer steps.
+
+    ``series`` by flow and seed has the columns of ``rodflow.yardsticks.SERIES_COLUMNS``; ``discrete`` by seed has step,
+    loss (its mean over two steps), sharpness and oscillation. NaN is drawn as a gap; a series that ends in NaN diverged.
+    """
+    cell = Cell(series, discrete, threshold)
+    figure = Figure(figsize=(10, 7.6), layout="constrained")
+    figure.suptitle(f"{label(architecture)}, {label(optimizer)}")
+    (loss, sharpness), (error, rod) = figure.subplots(2, 2)
+
+    draw_panel(loss, cell, "predicted_loss", "loss", log=True, excess=10)
+    loss.set(title="(a) Loss: mean of two steps, and predicted", ylabel="loss")
+
+    draw_panel(sharpness, cell, "sharpness", "sharpness", excess=1.6, least=threshold)
+    sharpness.axhline(threshold, color="#404040", linestyle=(0, (6, 3)), linewidth=0.9, zorder=1.5)
+    sharpness.text(
+        1.01,
+        threshold,
+        f"threshold\n{threshold:.3g}",
+        transform=sharpness.get_yaxis_transform(),
+        va="center",
+        fontsize=8,
+    )
+    sharpness.set(title="(b) Effective sharpness", ylabel="effective sharpness")
+
+    draw_panel(error, cell, "error", log=True)
+    error.set(title="(c) Error of the flow's centre", ylabel=r"$\Vert$centre $- w^*\Vert$")
+
+    rods = {key: frame for key, frame in series.items() if "rod" in key[0] or frame["rod_length"].notna().any()}
+    draw_panel(rod, Cell(rods, discrete, threshold), "rod_length", "oscillation", log=True)
+    rod.set(title="(d) Rod length, and the discrete oscillation", ylabel="length")
+
+    for axes in (loss, sharpness, error, rod):
+        axes.set_xlabel("optimizer step")
+        shade_edge(axes, cell)
+    legend(figure, [cell], steps=True, columns=4)
+    return figure

@@ -1,0 +1,56 @@
+"""series and tables of a run -> one figure, as PNG and PDF."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from rodflow.config import Config
+from rodflow.errors import InvalidInput
+from rodflow.figures import architecture as architecture_figure
+from rodflow.figures import cell as cell_figure
+from rodflow.figures import overview as overview_figure
+from rodflow.figures.style import save
+from rodflow.provenance import provenance
+from rodflow.storage import discrete_file, flow_file, read_json, read_table, write_json
+
+CellData = tuple[dict[tuple[str, int], pd.DataFrame], dict[int, pd.DataFrame], float]
+
+
+def cell_data(config: Config, results: Path, architecture: str, optimizer: str) -> CellData:
+    """A cell's flow series by (flow, seed), its discrete records by seed, and its threshold."""
+    series, discrete, threshold = {}, {}, float("nan")
+    for seed in config.seeds:
+        file = discrete_file(results, architecture, optimizer, seed)
+        discrete[seed], threshold = read_table(file), read_json(file.with_suffix(".json"))["threshold"]
+        for flow in config.flows:
+            series[flow, seed] = read_table(flow_file(results, architecture, optimizer, seed, flow))
+    return series, discrete, threshold
+
+
+def draw_figure(
+    config: Config, results: Path, kind: str, output: Path, architecture: str = "", optimizer: str = ""
+) -> None:
+    """Draw ``kind``: a ``cell`` (architecture and optimizer), an ``architecture`` or the ``overview``.
+
+    Raises: ``InvalidInput`` for another kind, or a cell that the config does not hold.
+    """
+    begun = time.monotonic()
+    if kind not in ("cell", "architecture", "overview"):
+        raise InvalidInput("kind", kind, "cell, architecture or overview")
+    if kind != "overview" and architecture not in config.architectures:
+        raise InvalidInput("architecture", architecture, f"one of the config's: {', '.join(config.architectures)}")
+    if kind == "cell" and optimizer not in config.optimizers:
+        raise InvalidInput("optimizer", optimizer, f"one of the config's: {', '.join(config.optimizers)}")
+    if kind == "cell":
+        figure = cell_figure.draw(*cell_data(config, results, architecture, optimizer), architecture, optimizer)
+    elif kind == "architecture":
+        cells = {name: cell_data(config, results, architecture, name) for name in config.optimizers}
+        figure = architecture_figure.draw(cells, architecture)
+    else:
+        figure = overview_figure.draw(read_table(results / "tables" / "errors.csv"))
+    save(figure, [output.with_suffix(".png"), output.with_suffix(".pdf")])
+    settings = config.model_dump(mode="json")
+    write_json(output.with_suffix(".json"), provenance(settings, time.monotonic() - begun))

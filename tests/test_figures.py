@@ -1,0 +1,147 @@
+"""The figures: reproducible files, and drawings of what diverged."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rodflow.figures import architecture, cell, overview
+from rodflow.figures.style import FLOW_STYLE, LABELS, save
+
+FLOWS = ["stable", "stable_corrected", "rod", "rod_low_rank"]
+OPTIMIZERS = list(LABELS)[:9]
+STEPS = np.arange(10, 1001, 10)
+
+
+def run(seed=0, threshold=2.0, lost=None):
+    """A made-up discrete run that reaches the edge half-way; it diverges at step ``lost``."""
+    noise = np.random.default_rng(seed).normal(size=(2, len(STEPS)))
+    sharpness = threshold * np.minimum(0.2 + STEPS / 600, 1 + 0.02 * noise[0])
+    oscillation = 0.2 / (1 + np.exp((500 - STEPS) / 25)) * np.exp(0.2 * noise[1]) + 1e-4
+    frame = pd.DataFrame(
+        {"step": STEPS, "loss": np.exp(-STEPS / 400), "sharpness": sharpness, "oscillation": oscillation}
+    )
+    if lost is not None:
+        frame.loc[frame.step >= lost, ["loss", "sharpness", "oscillation"]] = np.nan
+    return frame
+
+
+def flow(name, discrete, lost=None):
+    """A made-up flow: the stable ones leave the run at the edge, the others follow it."""
+    rod = "rod" in name
+    scale = {"stable": 1.0, "stable_corrected": 0.7, "rod": 0.06, "rod_low_rank": 0.04}[name]
+    frame = pd.DataFrame({"step": STEPS, "error": scale * (0.002 + np.clip(STEPS - 480, 0, None) / 500)})
+    frame["loss"] = np.exp(-STEPS / 400)
+    frame["predicted_loss"] = frame.loss * (1.02 if rod else 0.9)
+    frame["sharpness"] = discrete.sharpness.ffill() * (1 if rod else 1 + np.clip(STEPS - 480, 0, None) / 400)
+    frame["rod_length"] = discrete.oscillation * 1.1 if rod else np.nan
+    frame["displacement"] = frame["relative_error"] = 1.0
+    frame["discrete_loss"], frame["discrete_sharpness"] = discrete.loss, discrete.sharpness
+    frame["oscillation"], frame["gradients"], frame["hessian_vector_products"] = discrete.oscillation, STEPS, STEPS
+    frame.loc[discrete.loss.isna(), "error"] = np.nan
+    if lost is not None:
+        frame.loc[frame.step >= lost, frame.columns != "step"] = np.nan
+        frame.loc[frame.step == lost - 10, ["sharpness", "predicted_loss"]] = 1e4
+    return frame
+
+
+def experiment(seeds=2, threshold=2.0, lost=None, flow_lost=None):
+    """Series, discrete runs and the threshold of one cell."""
+    discrete = {seed: run(seed, threshold, lost) for seed in range(seeds)}
+    series = {(f, s): flow(f, discrete[s], (flow_lost or {}).get((f, s))) for f in FLOWS for s in range(seeds)}
+    return series, discrete, threshold
+
+
+def table():
+    rng = np.random.default_rng(3)
+    centre = {"stable": 0.0, "stable_corrected": -0.1, "rod": -1.2, "rod_low_rank": -1.5}
+    rows = [
+        {"architecture": a, "optimizer": o, "flow": f, "seed": s, "ratio_to_stable": 10 ** (centre[f] + 0.4 * rng.normal())}
+        for a in ("mlp", "cnn", "vit") for o in OPTIMIZERS for f in FLOWS for s in range(3)
+    ]  # fmt: skip
+    errors = pd.DataFrame(rows)
+    errors.loc[errors.flow == "stable", "ratio_to_stable"] = 1.0
+    errors.loc[(errors.optimizer == "gd") & (errors.architecture == "vit"), "ratio_to_stable"] = np.nan
+    errors.loc[(errors.optimizer == "adam") & (errors.seed == 1), "ratio_to_stable"] = np.nan
+    return errors
+
+
+def drawings():
+    diverged = experiment(flow_lost={("stable", 0): 620, ("stable", 1): 700})
+    empty = experiment(seeds=1, lost=0)
+    empty_flows = experiment(seeds=1, lost=0, flow_lost={(f, 0): 0 for f in FLOWS})
+    return {
+        "cell": lambda: cell.draw(*experiment(), "mlp", "adam"),
+        "cell_flow_diverged": lambda: cell.draw(*diverged, "mlp", "adam"),
+        "cell_run_diverged": lambda: cell.draw(*experiment(lost=600), "cnn", "gd"),
+        "cell_empty": lambda: cell.draw(*empty, "vit", "nadam"),
+        "cell_nothing": lambda: cell.draw(*empty_flows, "vit", "nadam"),
+        "cell_no_runs": lambda: cell.draw({}, {}, 2.0, "vit", "nadam"),
+        "architecture": lambda: architecture.draw(
+            {o: experiment(threshold=2.0 + i) for i, o in enumerate(OPTIMIZERS)}
+            | {"gd": diverged, "nadam": empty_flows},
+            "mlp",
+        ),
+        "overview": lambda: overview.draw(table()),
+        "overview_nan": lambda: overview.draw(table().assign(ratio_to_stable=np.nan)),
+    }
+
+
+@pytest.mark.parametrize("name", drawings())
+def test_files_have_the_same_bytes_each_time_and_nothing_warns(name, tmp_path):
+    written = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for attempt in ("first", "second"):
+            paths = [tmp_path / attempt / f"{name}.png", tmp_path / attempt / f"{name}.pdf"]
+            save(drawings()[name](), paths)
+            written.append([path.read_bytes() for path in paths])
+            assert {path.name for path in (tmp_path / attempt).iterdir()} == {f"{name}.png", f"{name}.pdf"}
+    assert written[0] == written[1]
+    assert written[0][0].startswith(b"\x89PNG") and written[0][1].startswith(b"%PDF")
+
+
+def texts(figure):
+    return "\n".join(t.get_text() for t in figure.findobj(lambda a: hasattr(a, "get_text")))
+
+
+def test_divergence_is_told_apart():
+    figures = drawings()
+    assert "diverged" not in texts(figures["cell"]()).lower()
+    by_flow = texts(figures["cell_flow_diverged"]())
+    assert "Stable flow\n(diverged at steps 620, 700)" in by_flow and by_flow.count("(diverged") == 1
+    by_run = texts(figures["cell_run_diverged"]())
+    assert "Discrete run\n(diverged at steps 600, 600)" in by_run and by_run.count("(diverged") == 1
+    assert texts(figures["cell_nothing"]()).count("no data: the run diverged") == 4
+
+
+def test_title_and_labels():
+    figure = drawings()["cell"]()
+    assert figure.get_suptitle() == "MLP, Adam"
+    assert {axes.get_xlabel() for axes in figure.axes} == {"optimizer step"}
+
+
+def test_lines_differ_in_dashes_too():
+    assert len({look.colour for look in FLOW_STYLE.values()}) == len(FLOW_STYLE)
+    assert len({(look.linestyle, look.linewidth) for look in FLOW_STYLE.values()}) == len(FLOW_STYLE)
+
+
+def test_overview_numbers():
+    values = [0.012345, 1.04, 9.96, 0.996, 123.0, 0.0, 3.21e-5, 1.0]
+    shown = ["0.012", "1.0", "10", "1.0", "120", "0", "3.2e-05", "1.0"]
+    assert [overview.two_digits(value) for value in values] == shown
+    assert overview.two_digits(float("nan")) == "–"
+
+
+def test_other_formats_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="png or .pdf"):
+        save(drawings()["overview"](), [tmp_path / "a.jpg"])
+
+
+def test_needs_no_torch():
+    modules = "rodflow.figures.cell, rodflow.figures.architecture, rodflow.figures.overview"
+    check = f"import sys, {modules}; sys.exit(bool({{'torch', 'h5py', 'matplotlib.pyplot'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
