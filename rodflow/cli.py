@@ -109,7 +109,9 @@ def schema() -> None:
 
 
 @app.command()
-def run(config: ConfigFile, root: Annotated[Path, typer.Option(help="Where results/ and figures/ go.")] = Path(".")) -> None:
+def run(
+    config: ConfigFile, root: Annotated[Path, typer.Option(help="Where results/ and figures/ go.")] = Path(".")
+) -> None:
     """Run all stages of a config one after the other, without Snakemake; finished cells are not run again."""
     from rodflow.stages.everything import run_everything
 

@@ -39,7 +39,7 @@ class Data(Strict):
 
     @model_validator(mode="after")
     def _classes_differ(self) -> Data:
-        if self.classes is not None and len(set(self.classes)) != len(self.classes) or self.classes == []:
+        if (self.classes is not None and len(set(self.classes)) != len(self.classes)) or self.classes == []:
             raise ValueError(f"classes: got {self.classes}, allowed: at least one class, each named once")
         return self
 
@@ -122,6 +122,7 @@ class Config(Strict):
     data: Data = Data()
     sizes: Sizes = Sizes()
     hyperparameters: Hyperparameters = Hyperparameters()
+    maximum_sharpness: Positive = 4.0
     learning_rates: dict[Architecture, dict[OptimizerName, Positive]]
     sharpness: Sharpness = Sharpness()
     solvers: dict[FlowName, SolverSettings] = {}
@@ -159,6 +160,7 @@ class Config(Strict):
         solver = self.solvers.get(flow)  # type: ignore[call-overload]
         return self.discrete_settings(architecture, optimizer) | {
             "flow_dtype": self.flow_dtype,
+            "maximum_sharpness": self.maximum_sharpness,
             "solver": {} if solver is None else solver.model_dump(exclude_none=True),
         }
 

@@ -55,7 +55,9 @@ class Curvature:
         largest = float(np.linalg.norm(product(start[:, :1])) / np.linalg.norm(start[:, :1]))
         operator = LinearOperator((d, d), matvec=product, matmat=product, dtype=np.float64)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # not converged within max_iterations: the best pair is returned
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # not converged within max_iterations: the best pair is returned
             try:
                 values, vectors = lobpcg(
                     operator, start, tol=self.tolerance * max(largest, 1e-12), maxiter=self.max_iterations, largest=True

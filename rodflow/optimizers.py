@@ -136,7 +136,9 @@ class Optimizer(StepMap):
         """``sqrt(nu_hat) + epsilon`` with ``nu_hat = nu / (1 - beta2^t)``; one without a second moment."""
         if self.second_moment == "none":
             return super().preconditioner(nu, t)
-        return torch.sqrt(nu / (1 - self.beta2**t) if self.bias_correction else nu) + self.epsilon
+        corrected = nu / (1 - self.beta2**t) if self.bias_correction else nu
+        # a weight that never has a gradient keeps nu = 0, where the root has no derivative
+        return torch.sqrt(torch.where(corrected == 0, torch.finfo(nu.dtype).tiny, corrected)) + self.epsilon
 
 
 class GradientDescent(Optimizer):

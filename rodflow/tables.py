@@ -9,7 +9,6 @@ import pandas as pd
 
 from rodflow.yardsticks import EDGE
 
-CELL = ["architecture", "optimizer", "seed"]
 ERROR_COLUMNS = [
     "architecture",
     "optimizer",
@@ -31,38 +30,58 @@ ERROR_COLUMNS = [
 def error_row(series: pd.DataFrame, summary: dict[str, Any], discrete: dict[str, Any]) -> dict[str, Any]:
     """One row of errors.csv. Errors are Euclidean distances of the flow's centre from w*_t in weight space.
 
-    ``error_eos_mean`` is the mean over the records at which the discrete run is in its edge window, NaN unless the
-    flow reached all of them; ``diverged_at`` is the step at which the flow, or before it the run, left the track.
+    ``error_eos_mean`` is the mean over the records at which the discrete run is in its edge window. A flow that left
+    the track, at step ``diverged_at``, is measured on the records that it reached: ``error_final``,
+    ``relative_error_final`` and ``displacement`` are then those of its last one.
     """
-    window = series[series["discrete_sharpness"] >= EDGE * discrete["threshold"]]
-    last = series.iloc[-1]
-    diverged_at = summary["diverged_at"] if discrete["diverged_at"] is None else discrete["diverged_at"]
-    whole = diverged_at is None
+    reached = series[series["error"].notna()]
+    last = reached.iloc[-1] if len(reached) else series.iloc[-1]
+    window = at_the_edge(series, discrete)
     return {
         **{key: summary[key] for key in ("architecture", "optimizer", "flow", "seed")},
         "error_final": last["error"],
-        "error_eos_mean": window["error"].mean() if whole and len(window) else np.nan,
+        "error_eos_mean": window["error"].mean(),
         "relative_error_final": last["relative_error"],
         "displacement": last["displacement"],
         **{key: summary[key] for key in ("gradients_per_step", "hessian_vector_products_per_step", "seconds")},
-        "diverged_at": diverged_at,
+        "diverged_at": summary["diverged_at"] if discrete["diverged_at"] is None else discrete["diverged_at"],
     }
 
 
+def at_the_edge(series: pd.DataFrame, discrete: dict[str, Any]) -> pd.DataFrame:
+    """The records of a flow at which the discrete run is in its edge window."""
+    return series[series["discrete_sharpness"] >= EDGE * discrete["threshold"]]
+
+
+def ratio(baseline: pd.DataFrame, own: pd.DataFrame, discrete: dict[str, Any]) -> float:
+    """Mean error of the baseline over the flow's own, over the records of the edge window that both reached."""
+    pair = pd.DataFrame(
+        {"baseline": at_the_edge(baseline, discrete)["error"], "own": at_the_edge(own, discrete)["error"]}
+    )
+    pair = pair.dropna()
+    return float(pair["baseline"].mean() / pair["own"].mean()) if len(pair) else np.nan
+
+
+def cell_rows(
+    series: dict[str, pd.DataFrame], summaries: dict[str, dict[str, Any]], discrete: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The rows of errors.csv of one cell, one a flow, with the ratios to both stable flows (above 1 is better)."""
+    rows = []
+    for flow in series:
+        row = error_row(series[flow], summaries[flow], discrete)
+        for baseline in ("stable", "stable_corrected"):
+            known = baseline in series
+            row[f"ratio_to_{baseline}"] = ratio(series[baseline], series[flow], discrete) if known else np.nan
+        rows.append(row)
+    return rows
+
+
 def errors(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """errors.csv from its rows: adds the ratio of each baseline's error_eos_mean over the row's own (above 1 is better)."""
-    table = pd.DataFrame(rows)
-    for baseline in ("stable", "stable_corrected"):
-        of_baseline = table[table["flow"] == baseline].set_index(CELL)["error_eos_mean"]
-        own = pd.MultiIndex.from_frame(table[CELL])
-        table[f"ratio_to_{baseline}"] = of_baseline.reindex(own).to_numpy() / table["error_eos_mean"]
-    table["diverged_at"] = table["diverged_at"].astype("Float64")
-    return table.reindex(columns=ERROR_COLUMNS)
+    """errors.csv from its rows."""
+    return pd.DataFrame(rows, columns=ERROR_COLUMNS).astype({"diverged_at": "Int64"})
 
 
-def threshold_row(
-    records: pd.DataFrame, discrete: dict[str, Any], flows: dict[str, pd.DataFrame]
-) -> dict[str, Any]:
+def threshold_row(records: pd.DataFrame, discrete: dict[str, Any], flows: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """One row of thresholds.csv.
 
     ``eos_share`` is the share of all records with effective sharpness at ``EDGE`` of the threshold or above;
@@ -80,7 +99,7 @@ def threshold_row(
         "diverged_at": discrete["diverged_at"],
     }
     for flow, series in flows.items():
-        row[f"sharpness_{flow}_median"] = series.loc[series["discrete_sharpness"] >= edge, "sharpness"].median()
+        row[f"sharpness_{flow}_median"] = at_the_edge(series, discrete)["sharpness"].median()
     return row
 
 

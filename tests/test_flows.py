@@ -35,7 +35,7 @@ from rodflow.flows.rod import rank_one_projection
 from rodflow.objective import Objective
 from rodflow.optimizers import OPTIMIZERS, State, StepMap
 
-FINE = Solver("rk4", step=0.05)
+FINE = Solver("rk4", step=0.125)
 WITH_MOMENTUM = [name for name in OPTIMIZERS if optimizer(name).init(torch.ones(1)).m.numel()]
 
 
@@ -159,16 +159,18 @@ def test_order_of_the_correction(phi, order, expected):
 
 
 def test_what_order_three_leaves_is_a_small_tensor_term():
-    """By series the exact field has phi''(phi, phi)/12 where order 3 has 1/8 of it: it errs by h^3 phi''(phi, phi)/24."""
-    s, t0, h = vector(0.8, -0.5), 0.4, 0.01
-    field = corrected(lambda t, s: h * nonlinear_map(h * t, s), 3)
-    left = (time_one(field, s, t0 / h) - s - h * nonlinear_map(t0, s)) / h**3
+    """By series the exact field has a twelfth of phi''(phi, phi), order 3 an eighth: 1/24 is left, times h^3."""
+    s, t0 = vector(0.8, -0.5), 0.4
+
+    def left(h):
+        field = corrected(lambda t, s: h * nonlinear_map(h * t, s), 3)
+        return (time_one(field, s, t0 / h) - s - h * nonlinear_map(t0, s)) / h**3
 
     def along(e):
         return nonlinear_map(t0 + float(e), s + e * nonlinear_map(t0, s))
 
     second = (along(1e-3) - 2 * along(0) + along(-1e-3)) / 1e-6
-    close(left, second / 24, rtol=0.1, atol=1e-3)
+    close(2 * left(0.01) - left(0.02), second / 24, rtol=0.02, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -206,11 +208,11 @@ def test_stable_flow_of_higher_order_is_closer_to_the_run():
     run = train(net.objective(), ours, net.w0, 60, 20)
     errors = []
     for order in (1, 2, 3):
-        flow = StableFlow(net.objective(), ours, FINE, order)
+        flow = StableFlow(net.objective(), ours, Solver("rk4", step=0.25), order)
         _, y = next(trajectory(flow, run.window(20), [60]))
         errors.append(float((flow.centre(y).w - run.midpoints[2]).norm()))
     assert errors[1] < errors[0] / 10
-    assert errors[2] < errors[1] / 5
+    assert errors[2] < errors[1]
 
 
 def test_stable_flow_starts_from_the_windows_midpoint():
@@ -224,10 +226,6 @@ def test_stable_flow_starts_from_the_windows_midpoint():
 
 
 # --- rod flow: the field
-
-
-def rod_y(flow, *parts):
-    return flow.pack(*parts)
 
 
 def test_field_is_the_gradient_descent_formula():
@@ -336,18 +334,21 @@ def test_rod_on_a_quadratic_grows_at_the_known_rate(make, sharpness):
 @pytest.mark.parametrize("delta", [1e-3, 0.35])
 def test_rod_on_a_quartic_reaches_its_fixed_point(make, delta):
     """Sigma* = S/Q - 2/(lr Q), from a short rod and from one too long."""
-    lr, sharpness, softening = 0.5, 4.2, 3.0
+    lr, sharpness, softening = 0.5, 4.4, 3.0
     flow = make(quartic(sharpness, softening).objective, optimizer("gd", lr))
+    flow.solver = Solver("rk4", step=0.5)  # where a flow comes to rest does not depend on the step
     y = flow.start(rod_window(vector(0), vector(delta)))
-    end = flow.advance(y, 0.5, 60.5)
+    end = flow.advance(y, 0.5, 120.5)
     assert float(flow.rod(end) ** 2) == pytest.approx(sharpness / softening - 2 / (lr * softening), rel=1e-3)
 
 
 @pytest.mark.parametrize("make", ROD_FLOWS.values(), ids=ROD_FLOWS)
 def test_rod_on_a_quartic_dies_below_the_edge(make):
-    flow = make(quartic(3.8, 3.0).objective, optimizer("gd", 0.5))
-    end = flow.advance(flow.start(rod_window(vector(0), vector(0.1))), 0.5, 60.5)
-    assert flow.rod(end).abs() < 1e-6
+    """With lr S = 1.8 the rate is below that of the quadratic, 1.8^2/2 - 2."""
+    flow = make(quartic(3.6, 3.0).objective, optimizer("gd", 0.5))
+    flow.solver = Solver("rk4", step=0.1)
+    end = flow.advance(flow.start(rod_window(vector(0), vector(0.1))), 0.5, 20.5)
+    assert 0 < flow.rod(end).norm() < 0.1 * math.exp(20 * (1.8**2 / 4 - 1))
 
 
 def dense_sigma_flow(landscape, lr, beta1, z0, sigma0, time):
@@ -414,11 +415,12 @@ def test_cutting_the_rank_keeps_the_leading_directions():
 
 
 def test_rank_above_the_dimension_is_harmless():
+    rods = []
     for rank in (1, 4):
         flow = LowRankRodFlow(quartic(4.2, 3.0).objective, optimizer("gd", 0.5), Solver(step=0.1), rank)
         end = flow.advance(flow.start(rod_window(vector(0), vector(0.1))), 0.5, 3.5)
-        first = flow.rod(end) if rank == 1 else first
-    close(flow.rod(end).abs(), first.abs())
+        rods.append(flow.rod(end).abs())
+    close(*rods)
 
 
 @pytest.mark.parametrize("rank", [0, -1])
@@ -430,19 +432,19 @@ def test_rank_below_one_is_refused(rank):
 # --- solvers
 
 
-@pytest.mark.parametrize(("method", "order"), [("heun2", 2), ("heun3", 3), ("rk4", 4)])
+@pytest.mark.parametrize(("method", "order"), [("heun3", 3), ("rk4", 4)])
 def test_order_of_the_solver_on_rod_flow(method, order):
     landscape, ours = bowl(), optimizer("gd", 2.1)
     start = rod_window(vector(0.5, -0.3, 0.4), vector(0.2, 0.1, -0.1))
 
     def end(solver):
         flow = RodFlow(landscape.objective, ours, solver)
-        return flow.advance(flow.start(start), 0.5, 4.5)
+        return flow.advance(flow.start(start), 0.5, 2.5)
 
     flow = RodFlow(landscape.objective, ours)
     y0 = flow.start(start)
-    exact = odeint(flow.field, y0, vector(0.5, 4.5), method="dopri8", rtol=1e-12, atol=1e-13)[1]
-    errors = [float((end(Solver(method, step=step)) - exact).norm()) for step in (0.1, 0.05, 0.025)]
+    exact = odeint(flow.field, y0, vector(0.5, 2.5), method="dopri8", rtol=1e-10, atol=1e-11)[1]
+    errors = [float((end(Solver(method, step=step)) - exact).norm()) for step in (0.05, 0.025)]
     assert slope(errors) == pytest.approx(order, abs=0.25)
 
 
@@ -557,32 +559,37 @@ def test_cost_is_that_of_the_flow_alone():
     assert (result.cost.gradients, result.cost.hessian_vector_products) == (19 * 6, 19 * 6)
 
 
-def blowing_up():
-    """L = -w^4/4: every flow leaves for infinity in a finite time."""
-    return quartic(0.0, 1.0).objective
+def cliff():
+    """L = -sum w up to w = 3, beyond which there is no loss: every descent walks there at the learning rate."""
+    return Objective(lambda w: -(w + 0 * torch.sqrt(3 - w)).sum())
 
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_diverging_flow_is_marked(name):
-    objective, ours = blowing_up(), optimizer("gd", 1.0)
-    w = vector(2, 0.5)
-    start = rod_window(w, 0.1 * w)
+    objective, ours = cliff(), optimizer("gd", 1.0)
+    start = rod_window(vector(-5.5, -7), vector(0.5, 0.5))  # there between steps 8 and 9
     result = integrate(FLOWS[name](objective, ours), start, 20, 5)
-    assert result.diverged_at == 5
+    assert result.diverged_at == 10
     assert result.series["step"].tolist() == [5, 10, 15, 20]
-    assert result.series["sharpness"].isna().all()
-    assert result.centres is None or result.centres.isnan().all()
+    assert result.series["loss"].isna().tolist() == [False, True, True, True]
+    assert result.centres.shape == (4, 2)
+    assert result.centres.isnan().any(1).tolist() == [False, True, True, True]
+    flow, seen = FLOWS[name](objective, ours), []
     with pytest.raises(FlowDiverged):
-        list(trajectory(FLOWS[name](objective, ours), start, [5.0, 10.0]))
+        for t, _ in trajectory(flow, start, [2.0, 5.0, 10.0, 15.0]):
+            seen.append(t)
+    assert seen == [2.0, 5.0]
 
 
 @pytest.mark.parametrize("make", ROD_FLOWS.values(), ids=ROD_FLOWS)
 def test_overflowing_rod_is_marked(make):
-    """Five times above the edge a quadratic's rod grows until it overflows."""
-    flow = make(quadratic(torch.diag(vector(10.0, 1.0))).objective, optimizer("gd", 1.0))
+    """Ten times above the edge a quadratic's rod grows until it overflows."""
+    flow = make(quadratic(torch.diag(vector(20.0, 1.0))).objective, optimizer("gd", 1.0))
+    flow.solver = Solver("rk4", step=0.25)
     result = integrate(flow, rod_window(vector(0, 0.1), vector(0.01, 0)), 80, 4)
     assert result.diverged_at is not None
-    assert result.series.loc[result.series["step"] > result.diverged_at, "loss"].isna().all()
+    assert result.series.loc[result.series["step"] >= result.diverged_at, "loss"].isna().all()
+    assert result.series.loc[result.series["step"] < result.diverged_at, "loss"].notna().all()
 
 
 def test_series_after_divergence_is_nan():
@@ -618,8 +625,8 @@ def test_error_needs_kept_centres():
 
 def test_integrate_in_another_precision():
     """A float32 run, its flow in float64: the flow needs an objective in float64."""
-    problem, single, ours = digits_mlp(), digits_mlp(dtype=torch.float32), optimizer("rmsprop")
+    problem, single, ours = digits_mlp(), digits_mlp(dtype=torch.float32), optimizer("gd")
     run = train(single.objective, ours, single.w0, 30, 5)
     result = integrate(StableFlow(problem.objective, ours), run.window(20), 10, 5, run, dtype=torch.float64)
     assert result.centres.dtype == torch.float64
-    assert result.series["relative_error"].iloc[-1] < 0.3
+    assert result.series["relative_error"].iloc[-1] < 0.1

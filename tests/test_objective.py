@@ -142,7 +142,7 @@ def test_digits_loss_starts_near_the_loss_of_a_zero_output():
 
 def test_unknown_loss_is_refused():
     net = network()
-    with pytest.raises(InvalidInput, match="loss.*hinge.*mse") as caught:
+    with pytest.raises(InvalidInput, match=r"loss.*hinge.*mse") as caught:
         Objective.from_module(net.module, net.x, net.y, "hinge")
     assert caught.value.key == "loss"
 

@@ -100,14 +100,14 @@ def test_steps_by_hand(name, correct):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_parts_of_the_state(name):
-    w, m, nu = OPTIMIZERS[name](0.1).init(torch.ones(5))
+    _, m, nu = OPTIMIZERS[name](0.1).init(torch.ones(5))
     assert len(m) == (0 if name in ("gd", "rmsprop", "scalar_rmsprop") else 5)
     assert len(nu) == (0 if name in ("gd", "heavy_ball", "nesterov") else 1 if "scalar" in name else 5)
     assert not m.any() and not nu.any()
 
 
 def frozen_multipliers(ours, sharpness):
-    """Multipliers of (w, m) near the minimum of a quadratic of that effective sharpness, nu frozen, long after start."""
+    """Multipliers of (w, m) on a quadratic of that effective sharpness, nu frozen, long after start-up."""
     t, d = 10**6, 3
     lr, b2 = ours.learning_rate, ours.beta2
     nu_size = len(ours.init(torch.ones(d)).nu)

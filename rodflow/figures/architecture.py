@@ -32,7 +32,9 @@ def draw(
         left.set_ylabel("sharpness /\nthreshold")
         right.set_ylabel("error")
         lost = [f"{flow_style(flow).label} {diverged_text(at)}" for flow, at in cell.diverged().items()]
-        right.set_title("\n".join(lost), loc="right", fontsize=7.5)
+        right.set_title(
+            "\n".join("; ".join(lost[i : i + 2]) for i in range(0, len(lost), 2)), loc="right", fontsize=7.5
+        )
         for axes in (left, right):
             shade_edge(axes, cell)
     for axes in grid[-1]:

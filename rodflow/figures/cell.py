@@ -21,7 +21,7 @@ def draw(
     """Loss, effective sharpness, error and rod length over optimizer steps.
 
     ``series`` by flow and seed has the columns of ``rodflow.yardsticks.SERIES_COLUMNS``; ``discrete`` by seed has step,
-    loss (its mean over two steps), sharpness and oscillation. NaN is drawn as a gap; a series that ends in NaN diverged.
+    loss (its mean over two steps), sharpness and oscillation. NaN is a gap; a series that ends in NaN diverged.
     """
     cell = Cell(series, discrete, threshold)
     figure = Figure(figsize=(10, 7.6), layout="constrained")

@@ -100,5 +100,5 @@ def _ticks(reach: float) -> list[float]:
 
 def _ink(colour: tuple[float, float, float, float]) -> str:
     """Black or white, whichever is legible on ``colour``."""
-    red, green, blue, _ = colour
-    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3])
+    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "white"

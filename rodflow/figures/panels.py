@@ -12,7 +12,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import StrMethodFormatter
 from pandas import DataFrame
 
-from rodflow.figures.style import DISCRETE, EDGE, EDGE_COLOUR, FLOW_STYLE, REPEAT_ALPHA, flow_style, in_order
+from rodflow.figures.style import DISCRETE, EDGE_COLOUR, FLOW_STYLE, REPEAT_ALPHA, flow_style, in_order
+from rodflow.yardsticks import EDGE
 
 Series = dict[tuple[str, int], DataFrame]
 """The time series of flows, keyed by flow and seed."""
@@ -70,7 +71,8 @@ def lost_from(frame: DataFrame, column: str) -> float | None:
 
 def diverged_text(steps: dict[int, float]) -> str:
     """For example "diverged at step 120" or, over several seeds, "diverged at steps 120, 130"."""
-    return f"diverged at step{'s' if len(steps) > 1 else ''} " + ", ".join(f"{step:g}" for step in steps.values())
+    different = sorted(set(steps.values()))
+    return f"diverged at step{'s' if len(different) > 1 else ''} " + ", ".join(f"{step:,.0f}" for step in different)
 
 
 def draw_panel(
@@ -108,8 +110,10 @@ def draw_panel(
     if first < last:
         margin = 0.02 * (last - first)
         axes.set_xlim(first - margin, last + margin)
+    else:
+        axes.set_xlim(first - 1, first + 1)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.locator_params(axis="x", nbins=6)
+    axes.locator_params(axis="x", nbins=6, integer=True)
     if not drawn[True] and not drawn[False]:
         axes.set(yticks=[], ylim=(0, 1.08 * least or 1))
         text = "no data: the run diverged" if diverged else "no data"
@@ -175,7 +179,7 @@ def legend(figure: Figure, cells: list[Cell], steps: bool, columns: int) -> None
         )
     if any(cell.diverged() for cell in cells):
         mark = {"marker": "X", "markersize": 8, "markeredgecolor": "white", "color": "#404040", "linestyle": "none"}
-        handles.append(Line2D([], [], **mark, label="Diverged: last finite point"))
+        handles.append(Line2D([], [], **mark, label="Diverged: last finite point\n(on the top edge: off scale)"))
     if any(len(cell.seeds) > 1 for cell in cells):
         faint = {"color": "#404040", "alpha": REPEAT_ALPHA}
         handles.append(Line2D([], [], **faint, label="Faint: further seeds"))

@@ -9,9 +9,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-EDGE = 0.9
-"""Share of the threshold from which on the run is in its edge window; as in ``rodflow.yardsticks``, which needs torch."""
-EDGE_COLOUR = "#f3eccb"
+"""A run is at the edge from this share of the threshold on; as in ``rodflow.yardsticks``, which needs torch."""
+EDGE_COLOUR = "#f7f2dd"
 REPEAT_ALPHA = 0.35
 """Opacity of the seeds after the first."""
 
@@ -94,7 +93,7 @@ def in_order(names, known) -> list:
 
 
 def save(figure: Figure, paths: list[Path]) -> None:
-    """Write ``figure`` to each of ``paths`` (.png or .pdf), the same bytes each time, whole or not at all; then close it."""
+    """Write ``figure`` to each of ``paths`` (.png or .pdf), reproducibly, whole or not at all; then close it."""
     for path in map(Path, paths):
         kind = path.suffix.lstrip(".").lower()
         metadata = {"pdf": {"CreationDate": None}, "png": {"Software": None}}

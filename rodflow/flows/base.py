@@ -62,7 +62,9 @@ class Solver:
         times = torch.tensor([t0, t1], dtype=torch.float64, device=y.device)
         try:
             with torch.no_grad():
-                return odeint(right_hand_side, y, times, method=self.method, rtol=self.rtol, atol=self.atol, options=options)[1]
+                return odeint(
+                    right_hand_side, y, times, method=self.method, rtol=self.rtol, atol=self.atol, options=options
+                )[1]
         except AssertionError as error:  # torchdiffeq's way to say that its step underflowed or ran out
             raise FlowDiverged(str(error)) from error
 

@@ -18,9 +18,6 @@ from rodflow.objective import Cost
 from rodflow.progress import log, track
 from rodflow.yardsticks import SERIES_COLUMNS, Observer, compare
 
-MAXIMUM_SHARPNESS = 50.0
-"""A flow is stopped where its effective sharpness exceeds this many thresholds: it is too stiff to be worth its cost."""
-
 
 @dataclass
 class FlowRun:
@@ -68,6 +65,7 @@ def integrate(
     keep_centres: bool = True,
     eigenvalues: int = 1,
     sharpness_tolerance: float = 2e-2,
+    maximum_sharpness: float = 10.0,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
     progress: str = "flow",
@@ -76,7 +74,8 @@ def integrate(
 
     Records at multiples of ``record_interval``, the marks of a discrete run that was recorded at the same interval.
     With a ``reference`` run the series holds the errors against it as well. A flow that diverges, or whose effective
-    sharpness passes ``MAXIMUM_SHARPNESS`` thresholds, ends there: the rest of its series is NaN.
+    sharpness passes ``maximum_sharpness`` thresholds, ends there: the rest of its series is NaN. (The stable flow of
+    an adaptive method stiffens without bound as its gradient, and with it nu, goes to zero.)
     """
     window = start.to(dtype or start.states.w.dtype, device or start.states.w.device)
     objective, threshold = flow.dynamics.objective, flow.dynamics.optimizer.threshold
@@ -87,7 +86,7 @@ def integrate(
     observe = Observer(flow, Curvature(objective, eigenvalues, sharpness_tolerance))
     records = {} if reference is None else {int(t): i for i, t in enumerate(reference.record_steps.tolist())}
     rows: list[dict[str, float]] = []
-    centres: list[Tensor] = []
+    centres = torch.full((len(times), len(origin)), float("nan"), dtype=origin.dtype) if keep_centres else None
     spent, seconds, diverged_at = Cost(), 0.0, None
     path = trajectory(flow, window, times)
     try:
@@ -97,19 +96,23 @@ def integrate(
             if y.is_cuda:
                 torch.cuda.synchronize()
             seconds += time.perf_counter() - begun
-            spent = Cost(*(a + b for a, b in zip(vars(spent).values(), vars(objective.cost - before).values(), strict=True)))
+            spent = Cost(
+                *(a + b for a, b in zip(vars(spent).values(), vars(objective.cost - before).values(), strict=True))
+            )
             row = {"step": t, **observe(t, y)}
             row |= {"gradients": spent.gradients, "hessian_vector_products": spent.hessian_vector_products}
             centre = flow.centre(y).w
             if reference is not None:
                 row |= compare(reference, records[t], origin, centre)
+            if centres is not None:
+                centres[len(rows)] = centre.cpu()
             rows.append(row)
-            if keep_centres:
-                centres.append(centre.cpu())
-            if not row["sharpness"] <= MAXIMUM_SHARPNESS * threshold:
+            if not row["sharpness"] <= maximum_sharpness * threshold:
                 raise FlowDiverged(f"effective sharpness {row['sharpness']:.3g} at step {t}")
     except FlowDiverged as error:
         log.warning("%s: %s", progress, error)
-        diverged_at = times[min(len(rows), len(times) - 1)]
-    series = pd.DataFrame(rows, columns=SERIES_COLUMNS).set_index("step").reindex(times).rename_axis("step").reset_index()
-    return FlowRun(series, torch.stack(centres) if centres else None, start.at, spent, seconds, diverged_at)
+        diverged_at = t
+    series = (
+        pd.DataFrame(rows, columns=SERIES_COLUMNS).set_index("step").reindex(times).rename_axis("step").reset_index()
+    )
+    return FlowRun(series, centres, start.at, spent, seconds, diverged_at)

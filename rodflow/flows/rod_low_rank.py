@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rodflow.discrete import Window
 from rodflow.errors import InvalidInput
-from rodflow.flows.base import Solver
+from rodflow.flows.base import FlowDiverged, Solver
 from rodflow.flows.rod import RodFlow
 from rodflow.objective import Objective
 from rodflow.optimizers import StepMap
@@ -39,7 +39,7 @@ class LowRankRodFlow(RodFlow):
     def start(self, window: Window) -> Tensor:
         y = super().start(window)
         z, delta, nu = self.split(y)
-        columns = torch.cat([delta[:, None], delta.new_zeros(len(delta), self.rank - 1)], 1)
+        columns = torch.cat([delta[:, None], delta.new_zeros(len(delta), min(self.rank, len(delta)) - 1)], 1)
         return self.pack(z, columns, nu)
 
     def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
@@ -55,17 +55,21 @@ class LowRankRodFlow(RodFlow):
 
     def _move(self, y: Tensor, at: Tensor, t: float, h: float) -> Tensor:
         """y after a time h, with the source and the centre's velocity taken at the point ``at``, time t."""
+        if not torch.isfinite(at).all():  # no singular values to be had
+            raise FlowDiverged(f"non-finite at step {t:g}")
         z, columns, nu = self._parts(y)
         z_at, columns_at, nu_at = self._parts(at)
         scale = self.dynamics.metric(nu_at, t, z_at)[:, None]
         dz, dnu, plus, minus = self.ends(t, z_at, leading(columns_at, scale), nu_at)
         gain = math.sqrt(-math.expm1(-2 * h) / 2) / 2
         grown = torch.cat([math.exp(-h) * columns, gain * plus[:, None], gain * minus[:, None]], 1)
+        if not torch.isfinite(scale * grown).all():
+            raise FlowDiverged(f"non-finite after step {t:g}")
         return torch.cat([z + h * dz, truncate(grown, scale, self.rank).reshape(-1), nu + h * dnu])
 
     def _parts(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         z, columns, nu = self.split(y)
-        return z, columns.view(-1, self.rank), nu
+        return z, columns.view(len(z), -1), nu
 
     def rod(self, y: Tensor) -> Tensor:
         z, columns, _ = self._parts(y)

@@ -52,9 +52,7 @@ def image_problem(
     module = architectures.build(architecture, channels, side, images.classes, seed, **sizes)
     x = torch.as_tensor(images.x).to(where, dtype)
     y = torch.as_tensor(images.y).to(where)
-    return Problem(
-        Objective.from_module(module, x, y, loss, chunk_size), flat_parameters(module).to(where, dtype)
-    )
+    return Problem(Objective.from_module(module, x, y, loss, chunk_size), flat_parameters(module).to(where, dtype))
 
 
 def digits(architecture: str = "mlp", examples: int = 500, **settings) -> Problem:
@@ -63,7 +61,11 @@ def digits(architecture: str = "mlp", examples: int = 500, **settings) -> Proble
 
 
 def cifar10(
-    architecture: str = "mlp", examples: int = 1000, classes: list[int] | None = None, file: str | None = None, **settings
+    architecture: str = "mlp",
+    examples: int = 1000,
+    classes: list[int] | None = None,
+    file: str | None = None,
+    **settings,
 ) -> Problem:
     """CIFAR-10 images from ``file`` or fetched, learnt by ``architecture``; ``settings`` as for :func:`image_problem`."""
     return image_problem(datasets.select(*datasets.cifar10(file), examples, classes), architecture, **settings)

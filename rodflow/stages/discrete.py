@@ -77,9 +77,7 @@ def run_cell(config: Config, architecture: str, optimizer: str, seed: int, datas
         "flow_start": start,
         "parameters": problem.w0.numel(),
         "diverged_at": run.diverged_at,
-        "provenance": provenance(
-            config.discrete_settings(architecture, optimizer), seconds, str(problem.w0.device)
-        ),
+        "provenance": provenance(config.discrete_settings(architecture, optimizer), seconds, str(problem.w0.device)),
     }
     write_json(output.with_suffix(".json"), record)
 

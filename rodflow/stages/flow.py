@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 
 from rodflow.config import Config
-from rodflow.flows import FLOWS
+from rodflow.errors import InvalidInput
+from rodflow.flows import FLOWS, Flow
 from rodflow.flows.integrate import FlowRun, integrate
-from rodflow.objective import Cost
+from rodflow.objective import Cost, Objective
+from rodflow.optimizers import StepMap
 from rodflow.provenance import provenance
 from rodflow.stages.discrete import cell_optimizer, cell_problem, load, start_step
 from rodflow.storage import write_json, write_table
 from rodflow.yardsticks import SERIES_COLUMNS
+
+
+def build_flow(name: str, objective: Objective, optimizer: StepMap, settings: dict[str, Any]) -> Flow:
+    """The flow of that name, its default solver changed by ``settings``; ``rank`` goes to the flow itself."""
+    own = {key: value for key, value in settings.items() if key == "rank"}
+    try:
+        flow = FLOWS[name](objective, optimizer, **own)
+    except TypeError:
+        raise InvalidInput(f"solvers.{name}.rank", own["rank"], "nothing: only rod_low_rank has a rank") from None
+    flow.solver = replace(flow.solver, **{key: value for key, value in settings.items() if key != "rank"})
+    return flow
 
 
 def run_flow(
@@ -30,7 +45,7 @@ def run_flow(
     settings = config.flow_settings(architecture, optimizer, flow)
     if start in run.windows:
         result = integrate(
-            FLOWS[flow](problem.objective, step_map, **settings["solver"]),
+            build_flow(flow, problem.objective, step_map, settings["solver"]),
             run.window(start),
             config.steps - start,
             config.record_interval,
@@ -38,6 +53,7 @@ def run_flow(
             keep_centres=False,
             eigenvalues=config.sharpness.count,
             sharpness_tolerance=config.sharpness.tolerance,
+            maximum_sharpness=config.maximum_sharpness,
             dtype=problem.w0.dtype,
             device=problem.w0.device,
             progress=f"{architecture} {optimizer} seed {seed} {flow}",

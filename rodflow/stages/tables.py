@@ -18,11 +18,10 @@ def aggregate(config: Config, results: Path) -> None:
     for cell in config.cells:
         file = discrete_file(results, *cell)
         discrete, records = read_json(file.with_suffix(".json")), read_table(file)
-        flows = {}
-        for flow in config.flows:
-            file = flow_file(results, *cell, flow)
-            flows[flow] = read_table(file)
-            error_rows.append(tables.error_row(flows[flow], read_json(file.with_suffix(".json")), discrete))
+        files = {flow: flow_file(results, *cell, flow) for flow in config.flows}
+        flows = {flow: read_table(file) for flow, file in files.items()}
+        summaries = {flow: read_json(file.with_suffix(".json")) for flow, file in files.items()}
+        error_rows += tables.cell_rows(flows, summaries, discrete)
         threshold_rows.append(tables.threshold_row(records, discrete, flows))
     errors, thresholds = tables.errors(error_rows), tables.thresholds(threshold_rows)
     folder = results / "tables"
