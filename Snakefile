@@ -8,6 +8,7 @@ configfile: "config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/dataset.smk"
 include: "workflow/rules/discrete.smk"
 include: "workflow/rules/flows.smk"
 include: "workflow/rules/tables.smk"

@@ -28,7 +28,7 @@ class Curvature:
         self.vectors: np.ndarray | None = None  # [d, count], of the last call, largest eigenvalue first
 
     def effective_sharpness(self, w: Tensor, preconditioner: Tensor, learning_rate: float) -> Tensor:
-        """The ``count`` largest eigenvalues of ``lr P^-1/2 H(w) P^-1/2``, largest first, float64 ``[count]`` on the CPU.
+        """The ``count`` largest eigenvalues of ``lr P^-1/2 H(w) P^-1/2``, falling, float64 ``[count]`` on the CPU.
 
         Shapes: w ``[d]``, the diagonal ``preconditioner [d]`` or ``[1]``. NaN where w, P or H is not finite.
         """

@@ -53,7 +53,7 @@ class StepMap:
         return State(*(a - b for a, b in zip(self.step(state, gradient, t), state, strict=True)))
 
     def preconditioner(self, nu: Tensor, t: float | Tensor) -> Tensor:
-        """The diagonal of P, ``[d]`` or ``[1]``, at second moment nu after t steps; the step is ``-lr P^-1`` of a gradient."""
+        """The diagonal of P, ``[d]`` or ``[1]``, at second moment nu after t steps: a step is ``-lr P^-1 u``."""
         return torch.ones(1, dtype=nu.dtype, device=nu.device)
 
 
@@ -111,7 +111,7 @@ class Optimizer(StepMap):
         return State(w, m, nu)
 
     def increment(self, state: State, gradient: Tensor, t: float | Tensor) -> State:
-        w, m, nu = state
+        _, m, nu = state
         b1, b2 = self.beta1, self.beta2
         corrected = self.bias_correction and self.second_moment != "none"
 

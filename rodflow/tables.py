@@ -109,7 +109,7 @@ def thresholds(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def summary(errors: pd.DataFrame, thresholds: pd.DataFrame) -> str:
-    """The two tables in brief, as Markdown: how far each flow beats the stable flow, and each cell's time at the edge."""
+    """Both tables in brief, as Markdown: how far each flow beats the stable flow, each cell's time at the edge."""
     lines = ["| flow | cells | median ratio to stable | smallest | median ratio to corrected stable | diverged |"]
     lines.append("|---|---|---|---|---|---|")
     for flow, rows in errors.groupby("flow", sort=False):

@@ -63,7 +63,7 @@ class Observer:
 
 
 def compare(run: DiscreteRun, record: int, origin: Tensor, centre: Tensor) -> dict[str, float]:
-    """A centre w ``[d]`` against the run's at its record number ``record``; ``origin`` is the run's centre at the start.
+    """A centre w ``[d]`` against the run's at its record number ``record``; ``origin`` is the run's at the start.
 
     error = ||centre - w*_t||, displacement = ||w*_t - w*_0||, relative_error their ratio, all Euclidean; beside them
     the run's own loss averaged over two steps, effective sharpness and oscillation.

@@ -8,7 +8,7 @@ from torch.func import grad, jvp
 
 from rodflow.errors import InvalidInput
 from rodflow.objective import flat_parameters
-from rodflow.problems.architectures import LayerNorm, build
+from rodflow.problems.architectures import Attention, LayerNorm, build
 
 ARCHITECTURES = ["mlp", "cnn", "vit"]
 
@@ -52,6 +52,17 @@ def test_layer_norm_is_torchs():
         norm.gain.copy_(torch.linspace(0.5, 2, 6))
         norm.bias.copy_(torch.linspace(-1, 1, 6))
     close(norm(x), nn.functional.layer_norm(x, (6,), norm.gain, norm.bias, norm.eps), rtol=1e-12, atol=1e-12)
+
+
+def test_attention_is_torchs():
+    ours, x = Attention(8, 2).double(), directions(15 * 8, 1).reshape(3, 5, 8)
+    theirs = nn.MultiheadAttention(8, 2, batch_first=True, dtype=torch.float64)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(ours.qkv.weight)
+        theirs.in_proj_bias.copy_(ours.qkv.bias)
+        theirs.out_proj.weight.copy_(ours.out.weight)
+        theirs.out_proj.bias.copy_(ours.out.bias)
+    close(ours(x), theirs(x, x, x, need_weights=False)[0], rtol=1e-12, atol=1e-12)
 
 
 def test_layer_norm_third_derivative():

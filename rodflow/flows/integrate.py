@@ -70,7 +70,7 @@ def integrate(
     device: torch.device | str | None = None,
     progress: str = "flow",
 ) -> FlowRun:
-    """Integrate ``flow`` for ``steps`` optimizer steps from ``start``, in ``dtype`` and on ``device`` (those of the start).
+    """Integrate ``flow`` for ``steps`` optimizer steps from ``start``, in ``dtype`` on ``device`` (those of the start).
 
     Records at multiples of ``record_interval``, the marks of a discrete run that was recorded at the same interval.
     With a ``reference`` run the series holds the errors against it as well. A flow that diverges, or whose effective

@@ -16,7 +16,7 @@ from rodflow.optimizers import StepMap
 
 
 class LowRankRodFlow(RodFlow):
-    """Rod flow with the low-rank closure: Σ = A Aᵀ with r columns, δ its leading eigenvector times the root of its eigenvalue.
+    """Rod flow with a low-rank closure Σ = A Aᵀ: r columns, δ the leading eigenvector times the root of its eigenvalue.
 
     One step of length h solves the decay of Σ exactly and its source at the middle of the step,
 
@@ -72,13 +72,13 @@ class LowRankRodFlow(RodFlow):
         return z, columns.view(len(z), -1), nu
 
     def rod(self, y: Tensor) -> Tensor:
-        z, columns, _ = self._parts(y)
+        columns = self._parts(y)[1]
         # columns are kept by falling singular value, so the first is the leading direction
         return self.dynamics.weights(columns[:, 0])
 
 
 def truncate(columns: Tensor, scale: Tensor, rank: int) -> Tensor:
-    """The best A ``[n, rank]`` with A Aᵀ near columns columnsᵀ in the metric ``scale [n, 1]``, by falling singular value."""
+    """A ``[n, rank]`` with A Aᵀ nearest columns columnsᵀ in the metric ``scale [n, 1]``, by falling singular value."""
     u, s, _ = torch.linalg.svd(scale * columns, full_matrices=False)
     return u[:, :rank] * s[:rank] / scale
 

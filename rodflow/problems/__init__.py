@@ -46,7 +46,7 @@ def image_problem(
     chunk_size: int | None = None,
 ) -> Problem:
     """A network on images. The same ``seed`` gives the same initial weights, rounded to ``dtype``."""
-    n, channels, side, _ = images.x.shape
+    _, channels, side, _ = images.x.shape
     where = resolve_device(device)
     sizes = DEFAULT_SIZES.get(architecture, {}) if sizes is None else sizes
     module = architectures.build(architecture, channels, side, images.classes, seed, **sizes)
@@ -67,5 +67,5 @@ def cifar10(
     file: str | None = None,
     **settings,
 ) -> Problem:
-    """CIFAR-10 images from ``file`` or fetched, learnt by ``architecture``; ``settings`` as for :func:`image_problem`."""
+    """CIFAR-10 images, from ``file`` or fetched; ``settings`` as for :func:`image_problem`."""
     return image_problem(datasets.select(*datasets.cifar10(file), examples, classes), architecture, **settings)

@@ -8,6 +8,8 @@ made of elementary operations.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -98,7 +100,7 @@ def mlp(channels: int, side: int, classes: int, widths: tuple[int, ...]) -> nn.M
     """Fully connected network with GELU between layers; ``[n, channels, side, side]`` to ``[n, classes]``."""
     sizes = (channels * side * side, *widths)
     layers: list[nn.Module] = [nn.Flatten()]
-    for inward, outward in zip(sizes, sizes[1:], strict=False):
+    for inward, outward in pairwise(sizes):
         layers += [nn.Linear(inward, outward), nn.GELU()]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 

@@ -1,1 +1,1 @@
-"""The stages of the pipeline: each reads files, calls the library, and writes files with their provenance beside them."""
+"""The stages of the pipeline: each reads files, calls the library, writes files and their provenance."""

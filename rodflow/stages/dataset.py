@@ -12,7 +12,7 @@ from rodflow.storage import write_images, write_json
 
 
 def prepare(config: Config, output: Path) -> None:
-    """Read, select and normalise the configured images; ``output`` is an .npz, its provenance lies beside it as .json."""
+    """Read, select and normalise the configured images; ``output`` is an .npz, its provenance the .json beside it."""
     begun = time.monotonic()
     data = config.data
     x, y = datasets.digits() if data.dataset == "digits" else datasets.cifar10(data.file, data.folder)

@@ -42,7 +42,7 @@ def cell_problem(config: Config, architecture: str, seed: int, dataset: Path, dt
 
 
 def start_step(config: Config, optimizer: Optimizer) -> int:
-    """Where every flow of a cell starts: ``flow_start`` if configured, else the warm-up plus the momentum's transient."""
+    """Where all flows of a cell start: ``flow_start`` if configured, else warm-up plus the momentum's transient."""
     return config.flow_start or WARM_UP + optimizer.transient
 
 

@@ -36,7 +36,7 @@ def build_flow(name: str, objective: Objective, optimizer: StepMap, settings: di
 def run_flow(
     config: Config, architecture: str, optimizer: str, seed: int, flow: str, dataset: Path, discrete: Path, output: Path
 ) -> None:
-    """Integrate one flow of a cell. ``output`` is its series (.parquet); its summary and provenance lie beside it (.json)."""
+    """Integrate one flow of a cell. ``output`` is its series (.parquet); its summary lies beside it (.json)."""
     begun = time.monotonic()
     step_map = cell_optimizer(config, architecture, optimizer)
     start = start_step(config, step_map)

@@ -39,47 +39,28 @@ def discrete_files(suffix):
 
 
 def flow_files(suffix):
-    return [
-        f"{RESULTS}/flows/{a}-{o}-seed{s}-{flow}{suffix}"
-        for a, o, s in CONFIG.cells
-        for flow in CONFIG.flows
-    ]
+    return [f"{RESULTS}/flows/{a}-{o}-seed{s}-{flow}{suffix}" for a, o, s in CONFIG.cells for flow in CONFIG.flows]
 
 
-# every stage reads this file; what a job depends on is among its params, so a newer file alone runs nothing again
-rule config:
-    output:
-        f"{RESULTS}/config.yaml",
-    params:
-        settings=CONFIG.model_dump(mode="json"),
-    log:
-        f"{LOGS}/config.log",
-    benchmark:
-        f"{BENCHMARKS}/config.tsv"
-    conda:
-        ENVIRONMENT
-    localrule: True
-    run:
-        Path(output[0]).write_text(CONFIG.to_yaml())
+def all_figures():
+    names = [f"cells/{a}-{o}" for a in CONFIG.architectures for o in CONFIG.optimizers]
+    names += [f"architectures/{a}" for a in CONFIG.architectures] + ["overview"]
+    return expand("{figures}/{name}.{format}", figures=FIGURES, name=names, format=["png", "pdf"])
 
 
-rule dataset:
-    input:
-        config=ancient(rules.config.output),
-    output:
-        images=f"{RESULTS}/dataset.npz",
-        provenance=f"{RESULTS}/dataset.json",
-    params:
-        settings=CONFIG.data.model_dump(mode="json"),
-        code=code_digest("rodflow.stages.dataset"),
-    log:
-        f"{LOGS}/dataset.log",
-    benchmark:
-        f"{BENCHMARKS}/dataset.tsv"
-    threads: 1
-    resources:
-        mem_mb=2000,
-    conda:
-        ENVIRONMENT
-    shell:
-        "python -m rodflow dataset --config {input.config} --output {output.images} 2> {log} || (cat {log} >&2; exit 1)"
+def series_of(architecture, optimizers):
+    """The records of the discrete runs and the flows of these cells, with their summaries."""
+    cells = [f"{architecture}-{o}-seed{s}" for o in optimizers for s in CONFIG.seeds]
+    stems = [f"{RESULTS}/discrete/{c}" for c in cells]
+    stems += [f"{RESULTS}/flows/{c}-{flow}" for c in cells for flow in CONFIG.flows]
+    return [stem + suffix for stem in stems for suffix in (".parquet", ".json")]
+
+
+def results_of(wildcards, input):
+    """The folder that the stages know as the run's results: where its config lies."""
+    return str(Path(input.config).parent)
+
+
+def stem_of(wildcards, output):
+    """A figure's path without suffix."""
+    return str(Path(output[0]).with_suffix(""))

@@ -7,21 +7,19 @@ rule discrete:
         run=f"{RESULTS}/discrete/{CELL}.h5",
         records=f"{RESULTS}/discrete/{CELL}.parquet",
         summary=f"{RESULTS}/discrete/{CELL}.json",
-    params:
-        settings=lambda wildcards: CONFIG.discrete_settings(
-            wildcards.architecture, wildcards.optimizer
-        ),
-        code=code_digest("rodflow.stages.discrete"),
     log:
         f"{LOGS}/discrete/{CELL}.log",
     benchmark:
         f"{BENCHMARKS}/discrete/{CELL}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.threads
     resources:
         gpu=1 if CONFIG.device != "cpu" else 0,
         mem_mb=4000,
-    conda:
-        ENVIRONMENT
+    params:
+        settings=lambda wildcards: CONFIG.discrete_settings(wildcards.architecture, wildcards.optimizer),
+        code=code_digest("rodflow.stages.discrete"),
     shell:
         "OMP_NUM_THREADS={threads} python -m rodflow discrete --config {input.config}"
         " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} --seed {wildcards.seed}"

@@ -7,21 +7,19 @@ rule flow:
     output:
         series=f"{RESULTS}/flows/{CELL}-{{flow}}.parquet",
         summary=f"{RESULTS}/flows/{CELL}-{{flow}}.json",
-    params:
-        settings=lambda wildcards: CONFIG.flow_settings(
-            wildcards.architecture, wildcards.optimizer, wildcards.flow
-        ),
-        code=code_digest("rodflow.stages.flow"),
     log:
         f"{LOGS}/flows/{CELL}-{{flow}}.log",
     benchmark:
         f"{BENCHMARKS}/flows/{CELL}-{{flow}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.threads
     resources:
         gpu=1 if CONFIG.device != "cpu" else 0,
         mem_mb=4000,
-    conda:
-        ENVIRONMENT
+    params:
+        settings=lambda wildcards: CONFIG.flow_settings(wildcards.architecture, wildcards.optimizer, wildcards.flow),
+        code=code_digest("rodflow.stages.flow"),
     shell:
         "OMP_NUM_THREADS={threads} python -m rodflow flow --config {input.config}"
         " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} --seed {wildcards.seed}"

@@ -8,18 +8,18 @@ rule tables:
         config=ancient(rules.config.output),
     output:
         TABLES,
-    params:
-        settings=CONFIG.model_dump(mode="json"),
-        code=code_digest("rodflow.stages.tables"),
-        results=RESULTS,
     log:
         f"{LOGS}/tables.log",
     benchmark:
         f"{BENCHMARKS}/tables.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
-    conda:
-        ENVIRONMENT
+    params:
+        settings=CONFIG.model_dump(mode="json"),
+        code=code_digest("rodflow.stages.tables"),
+        results=results_of,
     shell:
         "python -m rodflow tables --config {input.config} --results {params.results} 2> {log} || (cat {log} >&2; exit 1)"
