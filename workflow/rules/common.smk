@@ -1,4 +1,5 @@
 # What all rules share: the checked config, the names of files, the digests of the code that each stage uses
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ RESULTS = f"results/{CONFIG.run}"
 FIGURES = f"figures/{CONFIG.run}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
+# `device: auto` asks the scheduler for a GPU where this machine has one; without, jobs run side by side
+GPU = int(CONFIG.device == "cuda" or CONFIG.device == "auto" and shutil.which("nvidia-smi") is not None)
 CELL = "{architecture}-{optimizer}-seed{seed}"
 ENVIRONMENT = str(Path(workflow.basedir) / "environment.yml")
 TABLES = expand(

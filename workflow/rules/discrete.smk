@@ -15,7 +15,7 @@ rule discrete:
         ENVIRONMENT
     threads: CONFIG.threads
     resources:
-        gpu=1 if CONFIG.device != "cpu" else 0,
+        gpu=GPU,
         mem_mb=4000,
     params:
         settings=lambda wildcards: CONFIG.discrete_settings(wildcards.architecture, wildcards.optimizer),

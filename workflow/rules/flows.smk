@@ -15,7 +15,7 @@ rule flow:
         ENVIRONMENT
     threads: CONFIG.threads
     resources:
-        gpu=1 if CONFIG.device != "cpu" else 0,
+        gpu=GPU,
         mem_mb=4000,
     params:
         settings=lambda wildcards: CONFIG.flow_settings(wildcards.architecture, wildcards.optimizer, wildcards.flow),

@@ -1,0 +1,96 @@
+"""The config: what is accepted, and what is refused by key, value and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rodflow import config as configuration
+from rodflow.errors import InvalidInput
+from rodflow.flows import FLOWS
+from rodflow.optimizers import OPTIMIZERS
+from rodflow.problems.architectures import ARCHITECTURES
+
+ROOT = Path(__file__).parents[1]
+
+
+def smoke(**changes) -> dict:
+    return yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | changes
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))], ids=lambda p: p.stem
+)
+def test_shipped_configs_are_valid_and_survive_a_round_trip(path):
+    config = configuration.load(path)
+    assert configuration.parse(yaml.safe_load(config.to_yaml())) == config
+
+
+def test_default_run_holds_every_cell():
+    config = configuration.load(ROOT / "config.yaml")
+    assert config.run == "default"
+    assert len(config.cells) == 27
+
+
+def test_names_in_the_schema_are_those_of_the_code():
+    literal = configuration.json_schema()
+    for names in (OPTIMIZERS, ARCHITECTURES, FLOWS):
+        assert all(f'"{name}"' in literal for name in names)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "value"),
+    [
+        ({"optimizers": ["sgdd"]}, "optimizers.0", "sgdd"),
+        ({"architectures": ["rnn"]}, "architectures.0", "rnn"),
+        ({"flows": ["river"]}, "flows.0", "river"),
+        ({"data": {"dataset": "imagenet"}}, "data.dataset", "imagenet"),
+        ({"learning_rate": 0.1}, "learning_rate", "0.1"),
+        ({"data": {"colour": 1}}, "data.colour", "1"),
+        ({"learning_rates": {"mlp": {"gd": -0.1}}}, "learning_rates.mlp.gd", "-0.1"),
+        ({"learning_rates": {"mlp": {"gd": float("nan")}}}, "learning_rates.mlp.gd", "nan"),
+        ({"learning_rates": {"mlp": {"gd": 0.1}}}, "learning_rates", "adam"),
+        ({"run": "../elsewhere"}, "run", "../elsewhere"),
+        ({"run": ""}, "run", "''"),
+        ({"steps": 0}, "steps", "0"),
+        ({"steps": "many"}, "steps", "many"),
+        ({"seeds": [-1]}, "seeds.0", "-1"),
+        ({"seeds": []}, "seeds", "[]"),
+        ({"optimizers": ["gd", "gd"]}, "optimizers", "gd"),
+        ({"dtype": "float16"}, "dtype", "float16"),
+        ({"device": "tpu"}, "device", "tpu"),
+        ({"record_interval": 100}, "record_interval", "100"),
+        ({"chunk_size": 0}, "chunk_size", "0"),
+        ({"hyperparameters": {"beta1": 1.0}}, "hyperparameters.beta1", "1.0"),
+        ({"data": {"classes": [1, 1]}}, "classes", "[1, 1]"),
+        ({"solvers": {"rod": {"method": "guess"}}}, "solvers.rod.method", "guess"),
+    ],
+)
+def test_what_is_not_allowed_is_refused_by_name(changes, key, value):
+    with pytest.raises(InvalidInput) as refused:
+        configuration.parse(smoke(**changes))
+    assert key in str(refused.value)
+    assert value in str(refused.value)
+
+
+@pytest.mark.parametrize("settings", [None, [], "text", 3])
+def test_a_config_is_a_mapping(settings):
+    with pytest.raises(InvalidInput, match="mapping"):
+        configuration.parse(settings)
+
+
+def test_unreadable_files_are_refused(tmp_path):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1, 2")
+    for path in (broken, tmp_path / "missing.yaml"):
+        with pytest.raises(InvalidInput, match="readable YAML"):
+            configuration.load(path)
+
+
+def test_settings_of_a_cell_leave_out_the_other_cells():
+    one = configuration.parse(smoke())
+    rates = {"mlp": {"gd": 0.2, "adam": 0.5}, "vit": {"gd": 0.1, "adam": 0.5}}
+    other = configuration.parse(smoke(learning_rates=rates, optimizers=["gd", "adam"], flows=["stable"]))
+    assert one.discrete_settings("mlp", "gd") == other.discrete_settings("mlp", "gd")
+    assert one.discrete_settings("mlp", "adam") != other.discrete_settings("mlp", "adam")
+    assert one.flow_settings("mlp", "gd", "stable") == other.flow_settings("mlp", "gd", "stable")

@@ -1,0 +1,115 @@
+"""The stages on the command line: real input through every architecture, divergence, and wrong input."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from test_datasets import cifar_arrays
+
+from rodflow import config as configuration
+from rodflow.problems import resolve_device
+from rodflow.stages import discrete as discrete_stage
+from rodflow.stages.everything import run_everything
+
+ROOT = Path(__file__).parents[1]
+SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+
+
+def run(tmp_path: Path, **changes) -> Path:
+    config = configuration.parse(SMOKE | changes)
+    run_everything(config, tmp_path)
+    return tmp_path / "results" / config.run
+
+
+def command(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "rodflow", *words], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_cifar10_through_every_architecture(tmp_path):
+    """Images from RODFLOW_CIFAR10_FILE where it is set, otherwise random ones of the same format."""
+    file = os.environ.get("RODFLOW_CIFAR10_FILE")
+    if file is None:
+        file = str(tmp_path / "cifar.npz")
+        np.savez(file, **cifar_arrays(200))
+    results = run(
+        tmp_path,
+        architectures=["mlp", "cnn", "vit"],
+        flows=["stable", "rod"],
+        steps=40,
+        data={"dataset": "cifar10", "file": file, "examples": 60, "classes": [0, 1, 2, 3]},
+        sizes={"cnn": {"filters": [2, 2], "dense": 4}, "mlp": {"widths": [4]}, "vit": {"patch": 16, "width": 4}},
+        learning_rates={a: {"gd": 0.01, "adam": 1e-3} for a in ("mlp", "cnn", "vit")},
+    )
+    errors = pd.read_csv(results / "tables" / "errors.csv")
+    assert len(errors) == 3 * 2 * 2
+    assert np.isfinite(errors["error_final"]).all()
+
+
+def test_a_diverging_run_is_marked_and_the_others_go_on(tmp_path):
+    rates = {"mlp": {"gd": 1e4, "adam": 2e-3}}
+    results = run(tmp_path, architectures=["mlp"], flows=["stable", "rod"], learning_rates=rates)
+    errors = pd.read_csv(results / "tables" / "errors.csv")
+    thresholds = pd.read_csv(results / "tables" / "thresholds.csv").set_index("optimizer")
+    assert errors.loc[errors["optimizer"] == "gd", "diverged_at"].notna().all()
+    assert errors.loc[errors["optimizer"] == "gd", "error_final"].isna().all()
+    assert np.isfinite(errors.loc[errors["optimizer"] == "adam", "error_final"]).all()
+    assert thresholds.loc["gd", "diverged_at"] > 0
+
+
+def test_a_stored_run_comes_back(tmp_path):
+    results = run(tmp_path, architectures=["mlp"], optimizers=["adam"], flows=["stable"])
+    stored = discrete_stage.load(results / "discrete" / "mlp-adam-seed0.h5")
+    config = configuration.load(results / "config.yaml")
+    problem = discrete_stage.cell_problem(config, "mlp", 0, results / "dataset.npz", config.dtype)
+    optimizer = discrete_stage.cell_optimizer(config, "mlp", "adam")
+    again = discrete_stage.train(problem.objective, optimizer, problem.w0, config.steps, config.record_interval)
+    assert torch.equal(stored.midpoints, again.midpoints)
+    assert torch.equal(stored.window(20).states.nu, again.window(20).states.nu)
+
+
+def test_same_config_gives_the_same_tables(tmp_path):
+    timed = ["seconds"]
+    tables = []
+    for name in ("one", "two"):
+        results = run(tmp_path / name, architectures=["mlp"], flows=["stable", "rod"])
+        tables.append(pd.read_csv(results / "tables" / "errors.csv").drop(columns=timed).to_csv())
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_cuda_without_a_gpu_is_refused():
+    with pytest.raises(ValueError, match="device: got 'cuda'"):
+        resolve_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"optimizers": ["sgdd"]}, "sgdd"),
+        ({"data": {"dataset": "cifar10", "file": "nowhere.npz"}}, "nowhere.npz"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_wrong_input_ends_with_one_line_and_leaves_nothing(tmp_path, changes, said):
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(SMOKE | changes))
+    output = tmp_path / "out" / "images.npz"
+    ended = command("dataset", "--config", str(config), "--output", str(output))
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: ")
+    assert said in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert not output.exists()
+
+
+def test_a_broken_run_file_is_refused(tmp_path):
+    broken = tmp_path / "run.h5"
+    broken.write_bytes(b"not hdf5")
+    with pytest.raises(ValueError, match="readable HDF5"):
+        discrete_stage.load(broken)

@@ -1,0 +1,132 @@
+"""The DAG: it runs, it reruns only what a change touches, it survives an interruption, it refuses a wrong config."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("Snakefile", "config.yaml", "environment.yml", "workflow", "rodflow", "profiles", "config")
+NARROW = ("architectures=['mlp']", "optimizers=['gd']", "flows=['stable','rod']")
+
+
+def copy_project(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    return folder
+
+
+def snakemake(folder: Path, *words: str, narrow: tuple[str, ...] = NARROW) -> list[str]:
+    whole = ["-m", "snakemake", "--cores", "2", "--configfile", "config/smoke.yaml", *words, "--config", *narrow]
+    return [sys.executable, *whole]
+
+
+def environment() -> dict[str, str]:
+    # the rules' `python` is the one that runs the tests; modules come from the copy, the working directory
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": "."}
+
+
+def run(folder: Path, *words: str, narrow: tuple[str, ...] = NARROW) -> str:
+    ended = subprocess.run(
+        snakemake(folder, *words, narrow=narrow), cwd=folder, env=environment(), capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    folder = copy_project(tmp_path_factory.mktemp("project"))
+    run(folder)
+    return folder
+
+
+def planned(project: Path, narrow: tuple[str, ...] = NARROW) -> set[str]:
+    """The rules that would run now."""
+    text = run(project, "--dry-run", "--quiet", "progress", narrow=narrow)
+    names = ("config", "dataset", "discrete", "flow", "tables", "cell_figure", "architecture_figure", "overview_figure")
+    return {name for name in names if any(line.split()[:1] == [name] for line in text.splitlines())}
+
+
+@pytest.fixture
+def restored(project):
+    """Undo a test's change to the sources."""
+    before = {path: path.read_text() for path in (project / "rodflow").rglob("*.py")}
+    yield project
+    for path, text in before.items():
+        if path.read_text() != text:
+            path.write_text(text)
+
+
+def test_every_output_is_there_and_a_second_run_does_nothing(project):
+    errors = pd.read_csv(project / "results/smoke/tables/errors.csv")
+    assert list(errors["flow"]) == ["stable", "rod"]
+    for name in ("cells/mlp-gd", "architectures/mlp", "overview"):
+        for suffix in (".png", ".pdf", ".json"):
+            assert (project / f"figures/smoke/{name}{suffix}").stat().st_size > 0
+    assert planned(project) == set()
+
+
+def test_changed_plotting_draws_again_and_trains_nothing(restored):
+    with open(restored / "rodflow/figures/style.py", "a") as file:
+        file.write("\n# changed\n")
+    assert planned(restored) == {"cell_figure", "architecture_figure", "overview_figure"}
+
+
+def test_changed_flows_integrate_again_and_train_nothing(restored):
+    with open(restored / "rodflow/flows/rod.py", "a") as file:
+        file.write("\n# changed\n")
+    rules = planned(restored)
+    assert {"flow", "tables", "cell_figure"} <= rules
+    assert not {"dataset", "discrete"} & rules
+
+
+def test_changed_training_trains_again(restored):
+    with open(restored / "rodflow/discrete.py", "a") as file:
+        file.write("\n# changed\n")
+    assert {"discrete", "flow"} <= planned(restored)
+
+
+def test_another_optimizer_leaves_finished_cells_alone(project):
+    text = run(project, "--dry-run", narrow=("architectures=['mlp']", "optimizers=['gd','adam']", NARROW[2]))
+    assert "mlp-adam-seed0.h5" in text
+    assert "output: results/smoke/discrete/mlp-gd-seed0.h5" not in text
+
+
+def test_interrupted_and_started_again_gives_the_same_numbers(project, tmp_path):
+    folder = copy_project(tmp_path / "again")
+    process = subprocess.Popen(
+        snakemake(folder), cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    until = time.monotonic() + 120
+    while not list(folder.glob("results/smoke/discrete/*.h5")) and time.monotonic() < until:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=120)
+    assert not (folder / "results/smoke/tables/errors.csv").exists()
+    run(folder)
+    tables = [pd.read_csv(f / "results/smoke/tables/errors.csv").drop(columns="seconds") for f in (project, folder)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_a_wrong_config_is_refused_by_name(project):
+    ended = subprocess.run(
+        snakemake(project, "--dry-run", narrow=("optimizers=['sgdd']",)),
+        cwd=project,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode != 0
+    assert "optimizers.0: got 'sgdd'" in ended.stdout + ended.stderr
