@@ -53,6 +53,8 @@ class Curvature:
         if start is None:
             start = np.random.default_rng(0).standard_normal((d, self.count))
         largest = float(np.linalg.norm(product(start[:, :1])) / np.linalg.norm(start[:, :1]))
+        if not np.isfinite(largest):
+            return nan
         operator = LinearOperator((d, d), matvec=product, matmat=product, dtype=np.float64)
         with warnings.catch_warnings():
             warnings.simplefilter(

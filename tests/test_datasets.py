@@ -61,7 +61,7 @@ def test_wrong_arrays_are_refused(tmp_path, change, said):
     change(arrays)
     path = tmp_path / "wrong.npz"
     np.savez(path, **arrays)
-    with pytest.raises(InvalidInput, match="data.file") as refused:
+    with pytest.raises(InvalidInput, match=r"data\.file") as refused:
         datasets.cifar10(str(path))
     assert said in str(refused.value)
     assert "wrong.npz" in str(refused.value)
@@ -79,7 +79,7 @@ def test_missing_and_truncated_files_are_refused(tmp_path, cifar_file):
 
 def test_too_many_examples_and_absent_classes_are_refused():
     x, y = datasets.digits()
-    with pytest.raises(InvalidInput, match="data.examples"):
+    with pytest.raises(InvalidInput, match=r"data\.examples"):
         datasets.select(x, y, 5000)
-    with pytest.raises(InvalidInput, match="data.classes"):
+    with pytest.raises(InvalidInput, match=r"data\.classes"):
         datasets.select(x, y, 10, [11])

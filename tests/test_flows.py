@@ -592,20 +592,21 @@ def test_overflowing_rod_is_marked(make):
     assert result.series.loc[result.series["step"] < result.diverged_at, "loss"].notna().all()
 
 
-def test_series_after_divergence_is_nan():
+@pytest.mark.parametrize(("maximum", "last"), [(50.0, 200), (25.0, 100)])
+def test_series_ends_at_the_maximum_sharpness(maximum, last):
     """The valley sharpens until the stable flow is too stiff to be worth integrating."""
     objective, ours = valley(1.0, 50.0, 1.0).objective, optimizer("gd", 0.1)
     run = train(objective, ours, vector(0, 0), 300, 20)  # stays on the floor, where the sharpness does not matter
-    result = integrate(StableFlow(objective, ours), run.window(20), 280, 20, run)
-    # lr (1 + 50 x) at x = 0.1 t passes fifty thresholds of 2 soon after step 199
-    assert result.diverged_at == 200
+    result = integrate(StableFlow(objective, ours), run.window(20), 280, 20, run, maximum_sharpness=maximum)
+    # lr (1 + 50 x) at x = 0.1 t is half the step number and 0.1, and the threshold is 2
+    assert result.diverged_at == last
     steps = result.series["step"].to_numpy()
-    assert np.isnan(result.series.loc[steps > 200, "error"]).all()
-    assert np.isfinite(result.series.loc[steps < 200, "error"]).all()
+    assert np.isnan(result.series.loc[steps > last, "error"]).all()
+    assert np.isfinite(result.series.loc[steps < last, "error"]).all()
     errors = result.error(run)
     assert errors.index.tolist() == steps.tolist()
-    assert errors[errors.index < 200].max() < 1e-6
-    assert errors[errors.index > 200].isna().all()
+    assert errors[errors.index < last].max() < 1e-6
+    assert errors[errors.index > last].isna().all()
 
 
 def test_integrate_refuses_too_few_steps():
