@@ -20,7 +20,7 @@ rule config:
 
 rule dataset:
     input:
-        config=ancient(rules.config.output),
+        config=ancient(rules.config.output[0]),
     output:
         images=f"{RESULTS}/dataset.npz",
         provenance=f"{RESULTS}/dataset.json",

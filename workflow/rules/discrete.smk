@@ -1,7 +1,7 @@
 # One discrete full-batch run per cell
 rule discrete:
     input:
-        config=ancient(rules.config.output),
+        config=ancient(rules.config.output[0]),
         images=rules.dataset.output.images,
     output:
         run=f"{RESULTS}/discrete/{CELL}.h5",

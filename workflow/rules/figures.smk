@@ -4,7 +4,7 @@
 rule cell_figure:
     input:
         lambda wildcards: series_of(wildcards.architecture, [wildcards.optimizer]),
-        config=ancient(rules.config.output),
+        config=ancient(rules.config.output[0]),
     output:
         multiext(f"{FIGURES}/cells/{{architecture}}-{{optimizer}}", ".png", ".pdf", ".json"),
     log:
@@ -29,7 +29,7 @@ rule cell_figure:
 rule architecture_figure:
     input:
         lambda wildcards: series_of(wildcards.architecture, CONFIG.optimizers),
-        config=ancient(rules.config.output),
+        config=ancient(rules.config.output[0]),
     output:
         multiext(f"{FIGURES}/architectures/{{architecture}}", ".png", ".pdf", ".json"),
     log:
@@ -53,7 +53,7 @@ rule architecture_figure:
 rule overview_figure:
     input:
         f"{RESULTS}/tables/errors.csv",
-        config=ancient(rules.config.output),
+        config=ancient(rules.config.output[0]),
     output:
         multiext(f"{FIGURES}/overview", ".png", ".pdf", ".json"),
     log:

@@ -1,7 +1,7 @@
 # One integration per cell and flow, from the cell's discrete states
 rule flow:
     input:
-        config=ancient(rules.config.output),
+        config=ancient(rules.config.output[0]),
         images=rules.dataset.output.images,
         run=rules.discrete.output.run,
     output:

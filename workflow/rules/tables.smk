@@ -5,7 +5,7 @@ rule tables:
         discrete_files(".json"),
         flow_files(".parquet"),
         flow_files(".json"),
-        config=ancient(rules.config.output),
+        config=ancient(rules.config.output[0]),
     output:
         TABLES,
     log:
