@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +20,14 @@ class Cost:
     gradients: int = 0
     hessian_vector_products: int = 0
 
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
     def __sub__(self, other: Cost) -> Cost:
-        return Cost(
-            self.values - other.values,
-            self.gradients - other.gradients,
-            self.hessian_vector_products - other.hessian_vector_products,
-        )
+        return Cost(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def copy(self) -> Cost:
-        return Cost(self.values, self.gradients, self.hessian_vector_products)
+        return Cost(*astuple(self))
 
 
 def mean_squared_error(output: Tensor, target: Tensor) -> Tensor:

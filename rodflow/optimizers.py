@@ -50,6 +50,8 @@ class StepMap:
 
     def increment(self, state: State, gradient: Tensor, t: float | Tensor) -> State:
         """G: the state after one step minus the state, part by part; t may be real between two steps."""
+        if type(self).step is StepMap.step:
+            raise NotImplementedError(f"{type(self).__name__} overrides neither step nor increment")
         return State(*(a - b for a, b in zip(self.step(state, gradient, t), state, strict=True)))
 
     def preconditioner(self, nu: Tensor, t: float | Tensor) -> Tensor:

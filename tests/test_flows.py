@@ -631,3 +631,10 @@ def test_integrate_in_another_precision():
     result = integrate(StableFlow(problem.objective, ours), run.window(20), 10, 5, run, dtype=torch.float64)
     assert result.centres.dtype == torch.float64
     assert result.series["relative_error"].iloc[-1] < 0.1
+
+
+def test_a_reference_without_the_records_is_refused():
+    problem, gd = digits_mlp(), OPTIMIZERS["gd"](learning_rate=0.1)
+    run = train(problem.objective, gd, problem.w0, 40, record_interval=20)
+    with pytest.raises(InvalidInput, match="reference"):
+        integrate(StableFlow(problem.objective, gd), run.window(10), 20, 10, reference=run)

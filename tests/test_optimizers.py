@@ -216,3 +216,11 @@ def test_invalid_settings_are_refused(key, value):
         with pytest.raises(InvalidInput, match=key) as caught:
             kind(**({"learning_rate": 0.1} | {key: value}))
         assert caught.value.key == key
+
+
+def test_a_step_map_without_a_step_says_so():
+    class Nothing(StepMap):
+        learning_rate = 0.1
+
+    with pytest.raises(NotImplementedError, match="neither step nor increment"):
+        Nothing().increment(State(torch.ones(2), torch.ones(0), torch.ones(0)), torch.ones(2), 0)

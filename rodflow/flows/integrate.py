@@ -85,6 +85,8 @@ def integrate(
         raise InvalidInput("steps", steps, f"enough steps to reach a record, every {record_interval} steps")
     observe = Observer(flow, Curvature(objective, eigenvalues, sharpness_tolerance))
     records = {} if reference is None else {int(t): i for i, t in enumerate(reference.record_steps.tolist())}
+    if reference is not None and not set(times) <= set(records):
+        raise InvalidInput("reference", sorted(records), f"a run recorded at every multiple of {record_interval} steps")
     rows: list[dict[str, float]] = []
     centres = torch.full((len(times), len(origin)), float("nan"), dtype=origin.dtype) if keep_centres else None
     spent, seconds, diverged_at = Cost(), 0.0, None
@@ -96,9 +98,7 @@ def integrate(
             if y.is_cuda:
                 torch.cuda.synchronize()
             seconds += time.perf_counter() - begun
-            spent = Cost(
-                *(a + b for a, b in zip(vars(spent).values(), vars(objective.cost - before).values(), strict=True))
-            )
+            spent += objective.cost - before
             row = {"step": t, **observe(t, y)}
             row |= {"gradients": spent.gradients, "hessian_vector_products": spent.hessian_vector_products}
             centre = flow.centre(y).w

@@ -107,6 +107,8 @@ def mlp(channels: int, side: int, classes: int, widths: tuple[int, ...]) -> nn.M
 
 def cnn(channels: int, side: int, classes: int, filters: tuple[int, ...], dense: int) -> nn.Module:
     """3x3 convolutions, GELU and 2x2 average pooling per entry of ``filters``, then one dense hidden layer."""
+    if not filters:
+        raise InvalidInput("filters", filters, "at least one number of filters")
     if side % 2 ** len(filters):
         raise InvalidInput("filters", filters, f"at most as many as {side} can be halved")
     layers: list[nn.Module] = []
