@@ -1,3 +1,5 @@
+"""``python -m rodflow``."""
+
 from rodflow.cli import main
 
 main()

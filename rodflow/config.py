@@ -165,6 +165,7 @@ class Config(Strict):
         }
 
     def to_yaml(self) -> str:
+        """The resolved config, every default written out, as YAML."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 

@@ -30,6 +30,7 @@ class Window:
 
     @property
     def half_width(self) -> int:
+        """Number of states on either side of ``at``."""
         return (len(self.states.w) - 1) // 2
 
     def state(self, offset: int = 0) -> State:
@@ -41,6 +42,7 @@ class Window:
         return midpoint(self.state(-1), self.state(0), self.state(1))
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> Window:
+        """The same window in another dtype, on another device."""
         return Window(self.at, State(*(part.to(device, dtype) for part in self.states)))
 
 

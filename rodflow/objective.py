@@ -27,6 +27,7 @@ class Cost:
         return Cost(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def copy(self) -> Cost:
+        """A count that further evaluations leave alone."""
         return Cost(*astuple(self))
 
 

@@ -31,15 +31,18 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
+    """Write a text file atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text)
 
 
 def write_json(path: str | Path, content: dict[str, Any]) -> None:
+    """Write a mapping as JSON, keys sorted."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file. Raises: ``InvalidInput`` if it cannot be read."""
     try:
         return json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
@@ -65,6 +68,7 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
 
 def write_images(path: str | Path, x: np.ndarray, y: np.ndarray, classes: int) -> None:
+    """Images x ``[n, channels, side, side]``, labels y ``[n]`` and the number of classes as .npz."""
     with atomic(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, x=x, y=y, classes=np.int64(classes))
 
@@ -88,6 +92,7 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a CSV or Parquet table. Raises: ``InvalidInput`` if it cannot be read."""
     try:
         return pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path)
     except (OSError, ValueError) as error:
@@ -100,8 +105,10 @@ def cell_name(architecture: str, optimizer: str, seed: int) -> str:
 
 
 def discrete_file(results: Path, architecture: str, optimizer: str, seed: int) -> Path:
+    """The records of a discrete run; the run itself lies beside it as .h5, its summary as .json."""
     return results / "discrete" / f"{cell_name(architecture, optimizer, seed)}.parquet"
 
 
 def flow_file(results: Path, architecture: str, optimizer: str, seed: int, flow: str) -> Path:
+    """The time series of a flow; its summary lies beside it as .json."""
     return results / "flows" / f"{cell_name(architecture, optimizer, seed)}-{flow}.parquet"

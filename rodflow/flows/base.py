@@ -111,4 +111,5 @@ class Flow:
         return torch.cat([part.reshape(-1) for part in parts])
 
     def split(self, y: Tensor) -> tuple[Tensor, ...]:
+        """The parts that :meth:`pack` put into y, as flat vectors."""
         return torch.split(y, self.sizes)

@@ -27,6 +27,7 @@ class Dynamics:
         return z[: len(z) // 2] if self.has_momentum else z
 
     def state(self, z: Tensor, nu: Tensor) -> State:
+        """The optimizer's state at phase-space point z ``[n]`` and second moment nu."""
         w = self.weights(z)
         return State(w, z[len(w) :], nu)
 

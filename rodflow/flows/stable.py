@@ -31,4 +31,5 @@ class StableFlow(Flow):
         return self.pack(torch.cat([w, m]), nu)
 
     def increment(self, t: float | Tensor, y: Tensor) -> Tensor:
+        """The increment of the whole state y = (z, nu): one step of the optimizer, less y. One gradient."""
         return torch.cat(self.dynamics.increment(*self.split(y), t))

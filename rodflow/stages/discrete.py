@@ -23,11 +23,13 @@ WARM_UP = 20
 
 
 def cell_optimizer(config: Config, architecture: str, optimizer: str) -> Optimizer:
+    """The step map of a cell."""
     rate = config.learning_rates[architecture][optimizer]  # type: ignore[index]
     return OPTIMIZERS[optimizer](learning_rate=rate, **config.hyperparameters.model_dump())
 
 
 def cell_problem(config: Config, architecture: str, seed: int, dataset: Path, dtype: str) -> Problem:
+    """The objective and initial weights of a cell, on the prepared images; sets torch's number of threads."""
     torch.set_num_threads(config.threads)
     return image_problem(
         Images(*read_images(dataset)),
