@@ -15,6 +15,10 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 
 
+onstart:
+    write_text(CONFIG_FILE, CONFIG.to_yaml())
+
+
 rule all:
     default_target: True
     input:

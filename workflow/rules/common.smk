@@ -9,6 +9,7 @@ sys.path.insert(0, workflow.basedir)
 from rodflow import config as configuration
 from rodflow.errors import InvalidInput
 from rodflow.provenance import code_digest
+from rodflow.storage import write_text
 
 try:
     CONFIG = configuration.parse(config)
@@ -16,6 +17,9 @@ except InvalidInput as error:
     raise WorkflowError(f"config: {error}")
 
 RESULTS = f"results/{CONFIG.run}"
+# Written when a run starts, read by every stage. No rule's input: what a job depends on is among its params, so that
+# a config that is narrowed or widened runs again only the cells that it touches.
+CONFIG_FILE = f"{RESULTS}/config.yaml"
 FIGURES = f"figures/{CONFIG.run}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
@@ -60,8 +64,8 @@ def series_of(architecture, optimizers):
 
 
 def results_of(wildcards, input):
-    """The folder that the stages know as the run's results: where its config lies."""
-    return str(Path(input.config).parent)
+    """The folder that the stages know as the run's results: two above any file that they leave there."""
+    return str(Path(input[0]).parents[1])
 
 
 def stem_of(wildcards, output):

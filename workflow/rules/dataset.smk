@@ -1,26 +1,7 @@
-# The resolved config, and the images that it asks for
-
-
-# every stage reads this file; what a job depends on is among its params, so a newer file alone runs nothing again
-rule config:
-    output:
-        f"{RESULTS}/config.yaml",
-    log:
-        f"{LOGS}/config.log",
-    benchmark:
-        f"{BENCHMARKS}/config.tsv"
-    localrule: True
-    conda:
-        ENVIRONMENT
-    params:
-        settings=CONFIG.model_dump(mode="json"),
-    run:
-        Path(output[0]).write_text(CONFIG.to_yaml())
+# The images that the config asks for
 
 
 rule dataset:
-    input:
-        config=ancient(rules.config.output[0]),
     output:
         images=f"{RESULTS}/dataset.npz",
         provenance=f"{RESULTS}/dataset.json",
@@ -34,7 +15,8 @@ rule dataset:
     resources:
         mem_mb=2000,
     params:
+        config=CONFIG_FILE,
         settings=CONFIG.data.model_dump(mode="json"),
         code=code_digest("rodflow.stages.dataset"),
     shell:
-        "python -m rodflow dataset --config {input.config} --output {output.images} 2> {log} || (cat {log} >&2; exit 1)"
+        "python -m rodflow dataset --config {params.config} --output {output.images} 2> {log} || (cat {log} >&2; exit 1)"

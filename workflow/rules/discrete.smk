@@ -1,7 +1,6 @@
 # One discrete full-batch run per cell
 rule discrete:
     input:
-        config=ancient(rules.config.output[0]),
         images=rules.dataset.output.images,
     output:
         run=f"{RESULTS}/discrete/{CELL}.h5",
@@ -18,9 +17,10 @@ rule discrete:
         gpu=GPU,
         mem_mb=4000,
     params:
+        config=CONFIG_FILE,
         settings=lambda wildcards: CONFIG.discrete_settings(wildcards.architecture, wildcards.optimizer),
         code=code_digest("rodflow.stages.discrete"),
     shell:
-        "OMP_NUM_THREADS={threads} python -m rodflow discrete --config {input.config}"
+        "OMP_NUM_THREADS={threads} python -m rodflow discrete --config {params.config}"
         " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} --seed {wildcards.seed}"
         " --dataset {input.images} --output {output.run} 2> {log} || (cat {log} >&2; exit 1)"

@@ -4,7 +4,6 @@
 rule cell_figure:
     input:
         lambda wildcards: series_of(wildcards.architecture, [wildcards.optimizer]),
-        config=ancient(rules.config.output[0]),
     output:
         multiext(f"{FIGURES}/cells/{{architecture}}-{{optimizer}}", ".png", ".pdf", ".json"),
     log:
@@ -18,18 +17,18 @@ rule cell_figure:
     resources:
         mem_mb=1000,
     params:
+        config=CONFIG_FILE,
         code=code_digest("rodflow.stages.figure"),
         results=results_of,
         stem=stem_of,
     shell:
-        "python -m rodflow figure --config {input.config} --results {params.results} --output {params.stem}"
+        "python -m rodflow figure --config {params.config} --results {params.results} --output {params.stem}"
         " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} cell 2> {log} || (cat {log} >&2; exit 1)"
 
 
 rule architecture_figure:
     input:
         lambda wildcards: series_of(wildcards.architecture, CONFIG.optimizers),
-        config=ancient(rules.config.output[0]),
     output:
         multiext(f"{FIGURES}/architectures/{{architecture}}", ".png", ".pdf", ".json"),
     log:
@@ -42,18 +41,18 @@ rule architecture_figure:
     resources:
         mem_mb=1000,
     params:
+        config=CONFIG_FILE,
         code=code_digest("rodflow.stages.figure"),
         results=results_of,
         stem=stem_of,
     shell:
-        "python -m rodflow figure --config {input.config} --results {params.results} --output {params.stem}"
+        "python -m rodflow figure --config {params.config} --results {params.results} --output {params.stem}"
         " --architecture {wildcards.architecture} architecture 2> {log} || (cat {log} >&2; exit 1)"
 
 
 rule overview_figure:
     input:
         f"{RESULTS}/tables/errors.csv",
-        config=ancient(rules.config.output[0]),
     output:
         multiext(f"{FIGURES}/overview", ".png", ".pdf", ".json"),
     log:
@@ -66,9 +65,10 @@ rule overview_figure:
     resources:
         mem_mb=1000,
     params:
+        config=CONFIG_FILE,
         code=code_digest("rodflow.stages.figure"),
         results=results_of,
         stem=stem_of,
     shell:
-        "python -m rodflow figure --config {input.config} --results {params.results} --output {params.stem}"
+        "python -m rodflow figure --config {params.config} --results {params.results} --output {params.stem}"
         " overview 2> {log} || (cat {log} >&2; exit 1)"

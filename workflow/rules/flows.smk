@@ -1,7 +1,6 @@
 # One integration per cell and flow, from the cell's discrete states
 rule flow:
     input:
-        config=ancient(rules.config.output[0]),
         images=rules.dataset.output.images,
         run=rules.discrete.output.run,
     output:
@@ -18,10 +17,11 @@ rule flow:
         gpu=GPU,
         mem_mb=4000,
     params:
+        config=CONFIG_FILE,
         settings=lambda wildcards: CONFIG.flow_settings(wildcards.architecture, wildcards.optimizer, wildcards.flow),
         code=code_digest("rodflow.stages.flow"),
     shell:
-        "OMP_NUM_THREADS={threads} python -m rodflow flow --config {input.config}"
+        "OMP_NUM_THREADS={threads} python -m rodflow flow --config {params.config}"
         " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} --seed {wildcards.seed}"
         " --flow {wildcards.flow} --dataset {input.images} --discrete {input.run} --output {output.series}"
         " 2> {log} || (cat {log} >&2; exit 1)"

@@ -5,7 +5,6 @@ rule tables:
         discrete_files(".json"),
         flow_files(".parquet"),
         flow_files(".json"),
-        config=ancient(rules.config.output[0]),
     output:
         TABLES,
     log:
@@ -18,8 +17,9 @@ rule tables:
     resources:
         mem_mb=2000,
     params:
+        config=CONFIG_FILE,
         settings=CONFIG.model_dump(mode="json"),
         code=code_digest("rodflow.stages.tables"),
         results=results_of,
     shell:
-        "python -m rodflow tables --config {input.config} --results {params.results} 2> {log} || (cat {log} >&2; exit 1)"
+        "python -m rodflow tables --config {params.config} --results {params.results} 2> {log} || (cat {log} >&2; exit 1)"
