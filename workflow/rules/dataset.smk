@@ -2,6 +2,8 @@
 
 
 rule dataset:
+    input:
+        [CONFIG.data.file] if CONFIG.data.file else [],
     output:
         images=f"{RESULTS}/dataset.npz",
         provenance=f"{RESULTS}/dataset.json",
