@@ -107,7 +107,13 @@ def test_another_optimizer_leaves_finished_cells_alone(project):
 def test_interrupted_and_started_again_gives_the_same_numbers(project, tmp_path):
     folder = copy_project(tmp_path / "again")
     process = subprocess.Popen(
-        snakemake(folder), cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        snakemake(folder),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # a shell may have started the tests in the background, with SIGINT ignored; a user's terminal does not
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     until = time.monotonic() + 120
     while not list(folder.glob("results/smoke/discrete/*.h5")) and time.monotonic() < until:
