@@ -16,6 +16,8 @@ include: "workflow/rules/figures.smk"
 
 
 onstart:
+    from rodflow.storage import write_text  # pandas and h5py, which a dry run can do without
+
     write_text(CONFIG_FILE, CONFIG.to_yaml())
 
 

@@ -21,15 +21,6 @@ Seed = Annotated[int, typer.Option(help="Seed of the initial weights.")]
 Dataset = Annotated[Path, typer.Option(help="Images prepared by the dataset stage (.npz).")]
 
 
-def _known_cell(config: configuration.Config, architecture: str, optimizer: str) -> None:
-    for key, value, allowed in (
-        ("architecture", architecture, config.architectures),
-        ("optimizer", optimizer, config.optimizers),
-    ):
-        if value not in allowed:
-            raise InvalidInput(key, value, f"one of the config's: {', '.join(allowed)}")
-
-
 @app.command()
 def dataset(config: ConfigFile, output: Annotated[Path, typer.Option(help="Where the images go (.npz).")]) -> None:
     """Prepare the images: read or fetch, select, normalise."""
@@ -51,7 +42,7 @@ def discrete(
     from rodflow.stages.discrete import run_cell
 
     settings = configuration.load(config)
-    _known_cell(settings, architecture, optimizer)
+    settings.require(architecture=architecture, optimizer=optimizer)
     run_cell(settings, architecture, optimizer, seed, dataset, output)
 
 
@@ -70,9 +61,7 @@ def flow(
     from rodflow.stages.flow import run_flow
 
     settings = configuration.load(config)
-    _known_cell(settings, architecture, optimizer)
-    if name not in settings.flows:
-        raise InvalidInput("flow", name, f"one of the config's: {', '.join(settings.flows)}")
+    settings.require(architecture=architecture, optimizer=optimizer, flow=name)
     run_flow(settings, architecture, optimizer, seed, name, dataset, discrete, output)
 
 

@@ -146,6 +146,13 @@ class Config(Strict):
         """Architecture, optimizer and seed of each cell."""
         return [(a, o, s) for a in self.architectures for o in self.optimizers for s in self.seeds]
 
+    def require(self, **names: str) -> None:
+        """Check names of kind ``architecture``, ``optimizer``, ``flow``. Raises: ``InvalidInput`` for one not held."""
+        for kind, name in names.items():
+            held = getattr(self, f"{kind}s")
+            if name not in held:
+                raise InvalidInput(kind, name, f"one of the config's: {', '.join(held)}")
+
     def discrete_settings(self, architecture: str, optimizer: str) -> dict[str, Any]:
         """All that the discrete run of a cell depends on, its seed and code aside."""
         whole = self.model_dump(mode="json")

@@ -57,9 +57,8 @@ class Curvature:
             return nan
         operator = LinearOperator((d, d), matvec=product, matmat=product, dtype=np.float64)
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # not converged within max_iterations: the best pair is returned
+            # not converged within max_iterations: the best pairs are returned
+            warnings.simplefilter("ignore", UserWarning)
             try:
                 values, vectors = lobpcg(
                     operator, start, tol=self.tolerance * max(largest, 1e-12), maxiter=self.max_iterations, largest=True

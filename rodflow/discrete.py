@@ -73,6 +73,16 @@ class DiscreteRun:
     windows: dict[int, Window] = field(default_factory=dict)
     source: tuple[Objective, StepMap, Tensor] | None = field(default=None, repr=False)
 
+    @property
+    def last_step(self) -> int:
+        """The last step that has a loss, and a state before it."""
+        return len(self.loss) - 1 if self.diverged_at is None else self.diverged_at - 1
+
+    @property
+    def row_of(self) -> dict[int, int]:
+        """The number of the record of each recorded step."""
+        return {step: row for row, step in enumerate(self.record_steps.tolist())}
+
     def window(self, at: int, half_width: int = WINDOW_HALF_WIDTH) -> Window:
         """The states around step ``at``: a window that was kept, as wide as asked for or wider, or else a replay.
 
@@ -80,9 +90,8 @@ class DiscreteRun:
         """
         if at in self.windows and self.windows[at].half_width >= half_width:
             return self.windows[at]
-        last = len(self.loss) - 1 if self.diverged_at is None else self.diverged_at - 1
-        if not half_width <= at <= last - half_width:
-            raise InvalidInput("at", at, f"a step from {half_width} to {last - half_width} of this run")
+        if not half_width <= at <= self.last_step - half_width:
+            raise InvalidInput("at", at, f"a step from {half_width} to {self.last_step - half_width} of this run")
         if self.source is None:
             raise InvalidInput("at", at, f"one of the kept windows {sorted(self.windows)}")
         objective, optimizer, w0 = self.source
@@ -128,20 +137,20 @@ def train(
     record_steps = torch.arange(record_interval, steps + 1, record_interval)
     count = steps + 2
 
-    def blank(*shape: int, like: Tensor = w0) -> Tensor:
-        return torch.full(shape, float("nan"), dtype=like.dtype, device=like.device)
+    def blank(*shape: int, device: torch.device | str = "cpu", dtype: torch.dtype = w0.dtype) -> Tensor:
+        return torch.full(shape, float("nan"), dtype=dtype, device=device)
 
     state = optimizer.init(w0)
     previous: State | None = None
     run = DiscreteRun(
         threshold=optimizer.threshold,
         record_steps=record_steps,
-        loss=blank(count),
-        gradient_norm=blank(count),
-        oscillation=blank(count),
-        midpoints=torch.full((len(record_steps), w0.numel()), float("nan"), dtype=w0.dtype),
-        states=State(*(torch.full((len(record_steps), p.numel()), float("nan"), dtype=w0.dtype) for p in state)),
-        sharpness=torch.full((len(record_steps), eigenvalues), float("nan"), dtype=torch.float64),
+        loss=blank(count, device=w0.device),
+        gradient_norm=blank(count, device=w0.device),
+        oscillation=blank(count, device=w0.device),
+        midpoints=blank(len(record_steps), w0.numel()),
+        states=State(*(blank(len(record_steps), part.numel()) for part in state)),
+        sharpness=blank(len(record_steps), eigenvalues, dtype=torch.float64),
         source=(objective, optimizer, w0),
     )
     for t in track(range(count), count, progress):

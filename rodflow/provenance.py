@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -23,9 +24,14 @@ def _file(module: str) -> Path | None:
 
 
 def _imports(path: Path) -> set[str]:
-    """The project's modules that the source at ``path`` names in its imports, wherever they stand."""
+    """The project's modules that the source at ``path`` imports, wherever it does, type hints aside."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING":
+            continue
+        waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -47,6 +53,7 @@ def modules_used(module: str) -> list[str]:
     return sorted(found)
 
 
+@functools.cache
 def code_digest(module: str) -> str:
     """sha256 of the sources of all that ``module`` uses; a workflow parameter, so that changed code runs again."""
     digest = hashlib.sha256()

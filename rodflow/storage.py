@@ -97,18 +97,3 @@ def read_table(path: str | Path) -> pd.DataFrame:
         return pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise InvalidInput("file", str(path), f"a readable table ({error})") from error
-
-
-def cell_name(architecture: str, optimizer: str, seed: int) -> str:
-    """The name of a cell's files, everywhere."""
-    return f"{architecture}-{optimizer}-seed{seed}"
-
-
-def discrete_file(results: Path, architecture: str, optimizer: str, seed: int) -> Path:
-    """The records of a discrete run; the run itself lies beside it as .h5, its summary as .json."""
-    return results / "discrete" / f"{cell_name(architecture, optimizer, seed)}.parquet"
-
-
-def flow_file(results: Path, architecture: str, optimizer: str, seed: int, flow: str) -> Path:
-    """The time series of a flow; its summary lies beside it as .json."""
-    return results / "flows" / f"{cell_name(architecture, optimizer, seed)}-{flow}.parquet"

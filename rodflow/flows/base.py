@@ -99,7 +99,8 @@ class Flow:
 
     def centre(self, y: Tensor) -> State:
         """The slow part of the state: what the discrete run's midpoints are compared with."""
-        return self.dynamics.state(self.split(y)[0], self.split(y)[-1])
+        parts = self.split(y)
+        return self.dynamics.state(parts[0], parts[-1])
 
     def rod(self, y: Tensor) -> Tensor | None:
         """The weights' part of the oscillation ``[d]``, up to its sign; None for a flow without one."""

@@ -34,11 +34,13 @@ class FlowRun:
         """||centre - w*_t|| by step, at the steps that both recorded."""
         if self.centres is None:
             raise InvalidInput("keep_centres", False, "True, for an error against a run that is named afterwards")
-        rows = {int(t): i for i, t in enumerate(run.record_steps.tolist())}
-        steps = [int(t) for t in self.series["step"] if int(t) in rows]
-        here = {int(t): i for i, t in enumerate(self.series["step"])}
-        errors = [float((self.centres[here[t]] - run.midpoints[rows[t]].to(self.centres)).norm()) for t in steps]
-        return pd.Series(errors, index=pd.Index(steps, name="step"), name="error")
+        rows = run.row_of
+        errors = {
+            step: float((centre - run.midpoints[rows[step]].to(centre)).norm())
+            for step, centre in zip(self.series["step"], self.centres, strict=True)
+            if step in rows
+        }
+        return pd.Series(errors, name="error", dtype=float).rename_axis("step")
 
 
 def trajectory(flow: Flow, start: Window, times: Iterable[float]) -> Iterator[tuple[float, Tensor]]:
@@ -84,7 +86,7 @@ def integrate(
     if not times:
         raise InvalidInput("steps", steps, f"enough steps to reach a record, every {record_interval} steps")
     observe = Observer(flow, Curvature(objective, eigenvalues, sharpness_tolerance))
-    records = {} if reference is None else {int(t): i for i, t in enumerate(reference.record_steps.tolist())}
+    records = {} if reference is None else reference.row_of
     if reference is not None and not set(times) <= set(records):
         raise InvalidInput("reference", sorted(records), f"a run recorded at every multiple of {record_interval} steps")
     rows: list[dict[str, float]] = []

@@ -55,16 +55,12 @@ class LowRankRodFlow(RodFlow):
 
     def _move(self, y: Tensor, at: Tensor, t: float, h: float) -> Tensor:
         """y after a time h, with the source and the centre's velocity taken at the point ``at``, time t."""
-        if not torch.isfinite(at).all():  # no singular values to be had
-            raise FlowDiverged(f"non-finite at step {t:g}")
         z, columns, nu = self._parts(y)
         z_at, columns_at, nu_at = self._parts(at)
         scale = self.dynamics.metric(nu_at, t, z_at)[:, None]
         dz, dnu, plus, minus = self.ends(t, z_at, leading(columns_at, scale), nu_at)
         gain = math.sqrt(-math.expm1(-2 * h) / 2) / 2
         grown = torch.cat([math.exp(-h) * columns, gain * plus[:, None], gain * minus[:, None]], 1)
-        if not torch.isfinite(scale * grown).all():
-            raise FlowDiverged(f"non-finite after step {t:g}")
         return torch.cat([z + h * dz, truncate(grown, scale, self.rank).reshape(-1), nu + h * dnu])
 
     def _parts(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,8 +74,14 @@ class LowRankRodFlow(RodFlow):
 
 
 def truncate(columns: Tensor, scale: Tensor, rank: int) -> Tensor:
-    """A ``[n, rank]`` with A Aᵀ nearest columns columnsᵀ in the metric ``scale [n, 1]``, by falling singular value."""
-    u, s, _ = torch.linalg.svd(scale * columns, full_matrices=False)
+    """A ``[n, rank]`` with A Aᵀ nearest columns columnsᵀ in the metric ``scale [n, 1]``, by falling singular value.
+
+    Raises: ``FlowDiverged`` where columns are not finite, and have no singular values.
+    """
+    scaled = scale * columns
+    if not torch.isfinite(scaled).all():
+        raise FlowDiverged("non-finite columns of the rod's covariance")
+    u, s, _ = torch.linalg.svd(scaled, full_matrices=False)
     return u[:, :rank] * s[:rank] / scale
 
 

@@ -7,15 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rodflow.config import Sizes
 from rodflow.errors import InvalidInput
 from rodflow.objective import Objective, flat_parameters
 from rodflow.problems import architectures, datasets
-
-DEFAULT_SIZES = {
-    "mlp": {"widths": (32, 32)},
-    "cnn": {"filters": (4, 8), "dense": 16},
-    "vit": {"patch": 4, "width": 16, "depth": 1, "heads": 2, "hidden": 32},
-}
 
 
 @dataclass
@@ -48,7 +43,7 @@ def image_problem(
     """A network on images. The same ``seed`` gives the same initial weights, rounded to ``dtype``."""
     _, channels, side, _ = images.x.shape
     where = resolve_device(device)
-    sizes = DEFAULT_SIZES.get(architecture, {}) if sizes is None else sizes
+    sizes = Sizes().model_dump().get(architecture, {}) if sizes is None else sizes
     module = architectures.build(architecture, channels, side, images.classes, seed, **sizes)
     x = torch.as_tensor(images.x).to(where, dtype)
     y = torch.as_tensor(images.y).to(where)

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from rodflow.config import Config
-from rodflow.discrete import DiscreteRun, Window, train
+from rodflow.discrete import WINDOW_HALF_WIDTH, DiscreteRun, Window, train
 from rodflow.errors import InvalidInput
 from rodflow.optimizers import OPTIMIZERS, Optimizer, State
 from rodflow.problems import Problem, image_problem
@@ -66,7 +66,7 @@ def run_cell(config: Config, architecture: str, optimizer: str, seed: int, datas
         config.sharpness.tolerance,
         progress=f"{architecture} {optimizer} seed {seed}",
     )
-    if run.diverged_at is None or run.diverged_at > start + config.record_interval:
+    if start + WINDOW_HALF_WIDTH <= run.last_step:
         run.window(start)
     seconds = time.monotonic() - begun
     save(run, output)

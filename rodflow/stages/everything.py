@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from rodflow.config import Config
+from rodflow.layout import discrete_file, flow_file
 from rodflow.stages.dataset import prepare
 from rodflow.stages.discrete import run_cell
 from rodflow.stages.flow import run_flow
 from rodflow.stages.tables import aggregate
-from rodflow.storage import discrete_file, flow_file, write_text
+from rodflow.storage import write_text
 
 
 def run_everything(config: Config, root: Path) -> None:

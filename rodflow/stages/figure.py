@@ -13,8 +13,9 @@ from rodflow.figures import architecture as architecture_figure
 from rodflow.figures import cell as cell_figure
 from rodflow.figures import overview as overview_figure
 from rodflow.figures.style import save
+from rodflow.layout import discrete_file, flow_file
 from rodflow.provenance import provenance
-from rodflow.storage import discrete_file, flow_file, read_json, read_table, write_json
+from rodflow.storage import read_json, read_table, write_json
 
 CellData = tuple[dict[tuple[str, int], pd.DataFrame], dict[int, pd.DataFrame], float]
 
@@ -40,13 +41,11 @@ def draw_figure(
     begun = time.monotonic()
     if kind not in ("cell", "architecture", "overview"):
         raise InvalidInput("kind", kind, "cell, architecture or overview")
-    if kind != "overview" and architecture not in config.architectures:
-        raise InvalidInput("architecture", architecture, f"one of the config's: {', '.join(config.architectures)}")
-    if kind == "cell" and optimizer not in config.optimizers:
-        raise InvalidInput("optimizer", optimizer, f"one of the config's: {', '.join(config.optimizers)}")
     if kind == "cell":
+        config.require(architecture=architecture, optimizer=optimizer)
         figure = cell_figure.draw(*cell_data(config, results, architecture, optimizer), architecture, optimizer)
     elif kind == "architecture":
+        config.require(architecture=architecture)
         cells = {name: cell_data(config, results, architecture, name) for name in config.optimizers}
         figure = architecture_figure.draw(cells, architecture)
     else:

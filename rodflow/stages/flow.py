@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from rodflow.config import Config
 from rodflow.errors import InvalidInput
@@ -74,6 +73,6 @@ def run_flow(
         "gradients_per_step": result.cost.gradients / reached if reached else None,
         "hessian_vector_products_per_step": result.cost.hessian_vector_products / reached if reached else None,
         "seconds": round(result.seconds, 3),
-        "provenance": provenance(settings, time.monotonic() - begun, str(torch.device(problem.w0.device))),
+        "provenance": provenance(settings, time.monotonic() - begun, str(problem.w0.device)),
     }
     write_json(output.with_suffix(".json"), summary)

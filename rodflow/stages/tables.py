@@ -7,8 +7,9 @@ from pathlib import Path
 
 from rodflow import tables
 from rodflow.config import Config
+from rodflow.layout import discrete_file, flow_file
 from rodflow.provenance import provenance
-from rodflow.storage import discrete_file, flow_file, read_json, read_table, write_json, write_table, write_text
+from rodflow.storage import read_json, read_table, write_json, write_table, write_text
 
 
 def aggregate(config: Config, results: Path) -> None:

@@ -8,8 +8,8 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 from rodflow import config as configuration
 from rodflow.errors import InvalidInput
+from rodflow.layout import discrete_file, flow_file
 from rodflow.provenance import code_digest
-from rodflow.storage import write_text
 
 try:
     CONFIG = configuration.parse(config)
@@ -41,26 +41,17 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def discrete_files(suffix):
-    return [f"{RESULTS}/discrete/{a}-{o}-seed{s}{suffix}" for a, o, s in CONFIG.cells]
-
-
-def flow_files(suffix):
-    return [f"{RESULTS}/flows/{a}-{o}-seed{s}-{flow}{suffix}" for a, o, s in CONFIG.cells for flow in CONFIG.flows]
-
-
 def all_figures():
     names = [f"cells/{a}-{o}" for a in CONFIG.architectures for o in CONFIG.optimizers]
     names += [f"architectures/{a}" for a in CONFIG.architectures] + ["overview"]
     return expand("{figures}/{name}.{format}", figures=FIGURES, name=names, format=["png", "pdf"])
 
 
-def series_of(architecture, optimizers):
+def files_of(cells):
     """The records of the discrete runs and the flows of these cells, with their summaries."""
-    cells = [f"{architecture}-{o}-seed{s}" for o in optimizers for s in CONFIG.seeds]
-    stems = [f"{RESULTS}/discrete/{c}" for c in cells]
-    stems += [f"{RESULTS}/flows/{c}-{flow}" for c in cells for flow in CONFIG.flows]
-    return [stem + suffix for stem in stems for suffix in (".parquet", ".json")]
+    records = [discrete_file(RESULTS, *cell) for cell in cells]
+    records += [flow_file(RESULTS, *cell, flow) for cell in cells for flow in CONFIG.flows]
+    return [str(file.with_suffix(suffix)) for file in records for suffix in (".parquet", ".json")]
 
 
 def results_of(wildcards, input):

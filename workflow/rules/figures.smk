@@ -3,7 +3,7 @@
 
 rule cell_figure:
     input:
-        lambda wildcards: series_of(wildcards.architecture, [wildcards.optimizer]),
+        lambda wildcards: files_of([c for c in CONFIG.cells if c[:2] == (wildcards.architecture, wildcards.optimizer)]),
     output:
         multiext(f"{FIGURES}/cells/{{architecture}}-{{optimizer}}", ".png", ".pdf", ".json"),
     log:
@@ -28,7 +28,7 @@ rule cell_figure:
 
 rule architecture_figure:
     input:
-        lambda wildcards: series_of(wildcards.architecture, CONFIG.optimizers),
+        lambda wildcards: files_of([c for c in CONFIG.cells if c[0] == wildcards.architecture]),
     output:
         multiext(f"{FIGURES}/architectures/{{architecture}}", ".png", ".pdf", ".json"),
     log:

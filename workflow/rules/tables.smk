@@ -1,10 +1,7 @@
 # errors.csv, thresholds.csv and their summary, from all cells
 rule tables:
     input:
-        discrete_files(".parquet"),
-        discrete_files(".json"),
-        flow_files(".parquet"),
-        flow_files(".json"),
+        files_of(CONFIG.cells),
     output:
         TABLES,
     log:

@@ -1,0 +1,15 @@
+"""Where the stages and the workflow keep a run's files below its results folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def discrete_file(results: str | Path, architecture: str, optimizer: str, seed: int) -> Path:
+    """The records of a discrete run; the run itself lies beside it as .h5, its summary as .json."""
+    return Path(results, "discrete", f"{architecture}-{optimizer}-seed{seed}.parquet")
+
+
+def flow_file(results: str | Path, architecture: str, optimizer: str, seed: int, flow: str) -> Path:
+    """The time series of a flow; its summary lies beside it as .json."""
+    return Path(results, "flows", f"{architecture}-{optimizer}-seed{seed}-{flow}.parquet")
