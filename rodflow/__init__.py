@@ -37,7 +37,17 @@ _HOMES = {
     ],
     "rodflow.discrete": ["train", "DiscreteRun", "Window"],
     "rodflow.curvature": ["Curvature"],
-    "rodflow.flows": ["FLOWS", "Flow", "FlowDiverged", "LowRankRodFlow", "RodFlow", "Solver", "StableFlow"],
+    "rodflow.flows": [
+        "FLOWS",
+        "DriftFreeRodFlow",
+        "Flow",
+        "FlowDiverged",
+        "LowRankRodFlow",
+        "RodFlow",
+        "RodMap",
+        "Solver",
+        "StableFlow",
+    ],
     "rodflow.flows.integrate": ["integrate", "trajectory", "FlowRun"],
     "rodflow.errors": ["InvalidInput"],
 }

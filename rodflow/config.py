@@ -15,7 +15,7 @@ Architecture = Literal["mlp", "cnn", "vit"]
 OptimizerName = Literal[
     "gd", "heavy_ball", "nesterov", "scalar_rmsprop", "rmsprop", "scalar_adam", "adam", "scalar_nadam", "nadam"
 ]
-FlowName = Literal["stable", "stable_corrected", "rod", "rod_low_rank"]
+FlowName = Literal["stable", "stable_corrected", "rod", "rod_low_rank", "drift_free_rod", "drift_free_rod_ode"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -92,7 +92,7 @@ class Sharpness(Strict):
 
 
 class SolverSettings(Strict):
-    """Overrides of a flow's solver; see ``rodflow.flows.base.Solver``."""
+    """Overrides of a flow's solver (see ``rodflow.flows.base.Solver``) and of what the flow itself takes."""
 
     method: Literal["euler", "midpoint", "heun2", "heun3", "rk4", "dopri5", "bosh3"] | None = None
     step: Positive | None = None
@@ -100,6 +100,10 @@ class SolverSettings(Strict):
     atol: Positive | None = None
     max_steps: Count | None = None
     rank: Count | None = None
+    order: Literal[1, 2, 3] | None = None
+    interval: Count | None = None
+    seed: float | None = Field(None, ge=0, allow_inf_nan=False)
+    split_order: Annotated[int, Field(ge=2, multiple_of=2)] | None = None
 
 
 class Config(Strict):

@@ -23,10 +23,15 @@ class Window:
     """Consecutive discrete states around step ``at``, from which every flow of a cell starts.
 
     ``states`` holds the parts of the state stacked along a first axis, steps ``at - half_width .. at + half_width``.
+    ``rounding`` is the relative size of the errors that the run made in a step: its dtype's epsilon, unless given.
     """
 
     at: int
     states: State
+    rounding: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.rounding = self.rounding or torch.finfo(self.states.w.dtype).eps
 
     @property
     def half_width(self) -> int:
@@ -43,7 +48,7 @@ class Window:
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> Window:
         """The same window in another dtype, on another device."""
-        return Window(self.at, State(*(part.to(device, dtype) for part in self.states)))
+        return Window(self.at, State(*(part.to(device, dtype) for part in self.states)), self.rounding)
 
 
 def midpoint(before: State, here: State, after: State) -> State:

@@ -40,7 +40,7 @@ def draw(errors: DataFrame) -> Figure:
     count = math.ceil(len(flows) / columns)
     width, height = columns * (0.3 + 0.85 * len(architectures)) + 2.4, count * (0.6 + 0.36 * len(optimizers)) + 1
     figure = Figure(figsize=(max(width, 6.5), max(height, 3.4)), layout="constrained")
-    figure.suptitle("Error against the discrete run, relative to the stable flow's")
+    figure.suptitle("How many times closer to the discrete run than the stable flow")
     grid = figure.subplots(count, columns, squeeze=False, sharey=True)
     starred = missing = False
     for axes, flow in zip(grid.flat, flows, strict=False):
@@ -67,7 +67,9 @@ def draw(errors: DataFrame) -> Figure:
     for axes in grid.flat[len(flows) :]:
         axes.remove()
     bar = figure.colorbar(image, ax=grid, shrink=0.9, aspect=30, pad=0.02)
-    bar.set_label("error / stable flow's error, median over seeds\n(below 1: closer to the run than the stable flow)")
+    bar.set_label(
+        "stable flow's error in the edge window / the flow's\n(median over seeds; above 1: closer to the run)"
+    )
     bar.set_ticks([tick for tick in _ticks(reach) if 1 / reach <= tick <= reach])
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from functools import partial
 
 from rodflow.flows.base import Flow, FlowDiverged, Solver
+from rodflow.flows.drift_free_rod import DriftFreeRodFlow
 from rodflow.flows.rod import RodFlow
 from rodflow.flows.rod_low_rank import LowRankRodFlow
+from rodflow.flows.rod_map import RodMap
 from rodflow.flows.stable import StableFlow
 
 FLOWS: dict[str, Callable[..., Flow]] = {
@@ -15,6 +17,18 @@ FLOWS: dict[str, Callable[..., Flow]] = {
     "stable_corrected": partial(StableFlow, order=2),
     "rod": RodFlow,
     "rod_low_rank": LowRankRodFlow,
+    "drift_free_rod": RodMap,
+    "drift_free_rod_ode": DriftFreeRodFlow,
 }
 
-__all__ = ["FLOWS", "Flow", "FlowDiverged", "LowRankRodFlow", "RodFlow", "Solver", "StableFlow"]
+__all__ = [
+    "FLOWS",
+    "DriftFreeRodFlow",
+    "Flow",
+    "FlowDiverged",
+    "LowRankRodFlow",
+    "RodFlow",
+    "RodMap",
+    "Solver",
+    "StableFlow",
+]

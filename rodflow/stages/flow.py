@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from rodflow.config import Config
 from rodflow.errors import InvalidInput
-from rodflow.flows import FLOWS, Flow
+from rodflow.flows import FLOWS, Flow, Solver
 from rodflow.flows.integrate import FlowRun, integrate
 from rodflow.objective import Cost, Objective
 from rodflow.optimizers import StepMap
@@ -22,13 +23,18 @@ from rodflow.yardsticks import SERIES_COLUMNS
 
 
 def build_flow(name: str, objective: Objective, optimizer: StepMap, settings: dict[str, Any]) -> Flow:
-    """The flow of that name, its default solver changed by ``settings``; ``rank`` goes to the flow itself."""
-    own = {key: value for key, value in settings.items() if key == "rank"}
-    try:
-        flow = FLOWS[name](objective, optimizer, **own)
-    except TypeError:
-        raise InvalidInput(f"solvers.{name}.rank", own["rank"], "nothing: only rod_low_rank has a rank") from None
-    flow.solver = replace(flow.solver, **{key: value for key, value in settings.items() if key != "rank"})
+    """The flow of that name, its default solver changed by ``settings``; what a solver does not have goes to the flow.
+
+    Raises: ``InvalidInput`` for a setting that neither has.
+    """
+    of_solver = {key: value for key, value in settings.items() if key in {field.name for field in fields(Solver)}}
+    own = {key: value for key, value in settings.items() if key not in of_solver}
+    known = signature(FLOWS[name]).parameters
+    for key, value in own.items():
+        if key not in known:
+            raise InvalidInput(f"solvers.{name}.{key}", value, f"nothing: {name} has no {key}")
+    flow = FLOWS[name](objective, optimizer, **own)
+    flow.solver = replace(flow.solver, **of_solver)
     return flow
 
 

@@ -1,0 +1,134 @@
+"""Drift-free rod flow: centre and oscillation told apart by parity, so that the drift is no part of the rod."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from rodflow.discrete import Window
+from rodflow.errors import InvalidInput
+from rodflow.flows.base import Flow, Solver
+from rodflow.flows.correction import corrected
+from rodflow.objective import Objective
+from rodflow.optimizers import State, StepMap
+
+
+class DriftFreeRodFlow(Flow):
+    """The flow of the smooth parts c and a of an optimizer's iterates ``s_t = c_t + (-1)^t a_t``, for any step map.
+
+    With s = (w, m, nu) the whole state and G its increment, these hold exactly for any map:
+
+        c' - c = [G(c + a) + G(c - a)] / 2     =: even
+        a' + a = -[G(c + a) - G(c - a)] / 2    =: -odd
+
+    so the flow of Phi(c, a) = (even, -2a - odd), corrected to ``order`` (see
+    :func:`rodflow.flows.correction.corrected`), follows both. A mode of multiplier mu has da/dt = -(1 + mu) a: slow
+    modes leave a at rate 2, the critical one, mu = -1, neither grows nor decays. This project's own; half differences
+    (:class:`rodflow.flows.rod.RodFlow`) keep the drift in the rod instead.
+
+    y = (c, a), each laid out as (w, m, nu); c + a is the iterate at the start and at every second step from there. An
+    evaluation costs two gradients times ``order``. Stable at steps of 1/2 (rk4, order 1 and 2) or 1/4 (order 3).
+
+    Two things happen to a that the map does not say, both where a is too short to matter to the loss:
+
+    * After each step it takes up ``seed`` times the rounding error of the discrete run, a random one of at most
+      |w_i| times the machine epsilon of the run's dtype (``Window.rounding``); the same errors each time. Rounding is
+      what keeps a run's oscillation alive below the edge, and so it decides when the edge is entered.
+    * A rod shorter than sqrt(epsilon) |c|, epsilon that of the flow's dtype, is evaluated at that length and its odd
+      part scaled back: the difference of the two increments would otherwise be rounding noise.
+
+    Raises: ``InvalidInput`` for an order other than 1, 2, 3, a negative seed, an odd or negative ``split_order``.
+    """
+
+    default_solver = Solver("rk4", step=0.5)
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: StepMap,
+        solver: Solver | None = None,
+        order: int = 2,
+        seed: float = 1.0,
+        split_order: int = 16,
+    ):
+        super().__init__(objective, optimizer, solver)
+        if not seed >= 0:
+            raise InvalidInput("seed", seed, "a number >= 0, in rounding errors of the discrete run")
+        self.field = corrected(self.phi, order)
+        self.seed, self.split_order, self.rounding = seed, split_order, 0.0
+
+    def start(self, window: Window) -> Tensor:
+        here, alternating = window.state(), alternating_part(window, self.split_order)
+        a = self.pack(torch.cat([alternating.w, alternating.m]), alternating.nu)
+        self.rounding = window.rounding
+        return torch.cat([self.pack(torch.cat([here.w, here.m]), here.nu) - a, a])
+
+    def phi(self, t: float | Tensor, y: Tensor) -> Tensor:
+        """The increments of c and a over one step: (even, -2a - odd), from two gradients."""
+        c, a = y.chunk(2)
+        stretch = self._at_least(math.sqrt(torch.finfo(y.dtype).eps) * self._length(c), a)
+        plus, minus = self._increment(t, c + stretch * a), self._increment(t, c - stretch * a)
+        return torch.cat([(plus + minus) / 2, -2 * a - (plus - minus) / (2 * stretch)])
+
+    def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
+        while t0 < t1:
+            t = min(math.floor(t0) + 1.0, t1)
+            y = self.round(t, self.unit(y, t0, t))
+            t0 = t
+        return y
+
+    def unit(self, y: Tensor, t0: float, t1: float) -> Tensor:
+        """y at t1 from y at t0, no more than a unit of time later."""
+        return self.solver.advance(self.field, y, t0, t1)
+
+    def round(self, t: float, y: Tensor) -> Tensor:
+        """y with the rounding errors of the discrete run's step to t, a whole number, added to a's weights."""
+        if t != math.floor(t) or not self.seed * self.rounding:
+            return y
+        c, a = y.chunk(2)
+        w = self.dynamics.weights(self.split(c)[0])
+        generator = torch.Generator().manual_seed(int(t))
+        errors = 2 * torch.rand(len(w), generator=generator, dtype=torch.float64) - 1
+        a = a.clone()
+        a[: len(w)] += self.seed * self.rounding * w.abs() * errors.to(w)
+        return torch.cat([c, a])
+
+    def centre(self, y: Tensor) -> State:
+        return super().centre(y.chunk(2)[0])
+
+    def rod(self, y: Tensor) -> Tensor:
+        return self.dynamics.weights(self.split(y.chunk(2)[1])[0])
+
+    def _increment(self, t: float | Tensor, s: Tensor) -> Tensor:
+        return torch.cat(self.dynamics.increment(*self.split(s), t))
+
+    def _length(self, s: Tensor) -> Tensor:
+        return self.dynamics.weights(self.split(s)[0]).norm()
+
+    def _at_least(self, shortest: Tensor, a: Tensor) -> Tensor:
+        """The factor, one or more, that makes the weights of a ``shortest`` long; one where they are zero."""
+        length = self._length(a)
+        largest = 1 / torch.finfo(a.dtype).tiny ** 0.5
+        return torch.where(length > 0, shortest / length, 1.0).clamp(1.0, largest)
+
+
+def alternating_part(window: Window, order: int) -> State:
+    """The part of the states that changes sign at every step, at the window's middle, by a binomial filter:
+
+        a = sum_k C(n, n/2 + k) (-1)^k s_{t + k} / 2^n,     k = -n/2 .. n/2
+
+    with n the even ``order``. Second differences are n = 2, and leave slow curvature in a; the filter lets through
+    only the n-th derivative of the slow part, divided by 2^n.
+
+    Raises: ``InvalidInput`` for an order that is odd, below 2, or wider than the window.
+    """
+    half = order // 2
+    if order % 2 or not 1 <= half <= window.half_width:
+        raise InvalidInput("split_order", order, f"an even number from 2 to {2 * window.half_width}")
+    weights = [math.comb(order, half + k) * (-1) ** k / 2**order for k in range(-half, half + 1)]
+    states = [window.state(k) for k in range(-half, half + 1)]
+    return State(
+        *(sum(x * part for x, part in zip(weights, parts, strict=True)) for parts in zip(*states, strict=True))
+    )
