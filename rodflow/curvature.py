@@ -27,6 +27,19 @@ class Curvature:
         self.max_iterations = max_iterations
         self.vectors: np.ndarray | None = None  # [d, count], of the last call, largest eigenvalue first
 
+    def along_sharpest(self, x: Tensor, preconditioner: Tensor) -> tuple[float, float]:
+        """The part of x ``[d]`` along the sharpest direction of the last call, in length and as share of x's length.
+
+        Both lengths are those of ``P^1/2 x``, in which the preconditioned Hessian is symmetric; the share is the
+        absolute cosine of the angle between the two. NaN for x = 0, and before the first call.
+        """
+        scaled = (preconditioner.sqrt() * x).double().cpu()
+        length = float(scaled.norm())
+        if self.vectors is None or not length > 0:
+            return float("nan"), float("nan")
+        part = abs(float(scaled @ torch.from_numpy(self.vectors[:, 0].copy())))
+        return part, part / length
+
     def effective_sharpness(self, w: Tensor, preconditioner: Tensor, learning_rate: float) -> Tensor:
         """The ``count`` largest eigenvalues of ``lr P^-1/2 H(w) P^-1/2``, falling, float64 ``[count]`` on the CPU.
 

@@ -62,8 +62,9 @@ class DiscreteRun:
 
     Every step: ``loss``, ``gradient_norm``, ``oscillation`` ``[T + 2]``, the last being ``||w_t - w*_t||`` with
     ``w*_t = (w_{t-1} + 2 w_t + w_{t+1}) / 4``. At each of ``record_steps`` ``[R]``: the state at ``states``, the
-    centre w*_t in ``midpoints [R, d]`` and there the largest eigenvalues ``sharpness [R, count]`` of
-    ``lr P^-1/2 H P^-1/2``. After a divergence, at step ``diverged_at``, what was not reached is NaN.
+    centre w*_t in ``midpoints [R, d]``, there the largest eigenvalues ``sharpness [R, count]`` of
+    ``lr P^-1/2 H P^-1/2``, and ``oscillation_along_sharpest [R]``, the oscillation's part along the first eigenvector.
+    After a divergence, at step ``diverged_at``, what was not reached is NaN.
     """
 
     threshold: float
@@ -74,6 +75,7 @@ class DiscreteRun:
     midpoints: Tensor
     states: State
     sharpness: Tensor
+    oscillation_along_sharpest: Tensor
     diverged_at: int | None = None
     windows: dict[int, Window] = field(default_factory=dict)
     source: tuple[Objective, StepMap, Tensor] | None = field(default=None, repr=False)
@@ -156,6 +158,7 @@ def train(
         midpoints=blank(len(record_steps), w0.numel()),
         states=State(*(blank(len(record_steps), part.numel()) for part in state)),
         sharpness=blank(len(record_steps), eigenvalues, dtype=torch.float64),
+        oscillation_along_sharpest=blank(len(record_steps), dtype=torch.float64),
         source=(objective, optimizer, w0),
     )
     for t in track(range(count), count, progress):
@@ -174,9 +177,9 @@ def train(
             run.midpoints[i] = centre.w
             for kept, part in zip(run.states, state, strict=True):
                 kept[i] = part
-            run.sharpness[i] = curvature.effective_sharpness(
-                centre.w, optimizer.preconditioner(centre.nu, t), optimizer.learning_rate
-            )
+            preconditioner = optimizer.preconditioner(centre.nu, t)
+            run.sharpness[i] = curvature.effective_sharpness(centre.w, preconditioner, optimizer.learning_rate)
+            run.oscillation_along_sharpest[i] = curvature.along_sharpest(state.w - centre.w, preconditioner)[0]
         previous, state = state, following
     _forget_after(run)
     return run
@@ -193,6 +196,6 @@ def _forget_after(run: DiscreteRun) -> None:
         for series in (run.loss, run.gradient_norm, run.oscillation):
             series[run.diverged_at :] = float("nan")
         late = run.record_steps >= run.diverged_at
-        for records in (run.midpoints, run.sharpness, *run.states):
+        for records in (run.midpoints, run.sharpness, run.oscillation_along_sharpest, *run.states):
             records[late] = float("nan")
     run.loss, run.gradient_norm, run.oscillation = run.loss.cpu(), run.gradient_norm.cpu(), run.oscillation.cpu()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rodflow.yardsticks import EDGE
+from rodflow.yardsticks import EDGE, ONSET
 
 ERROR_COLUMNS = [
     "architecture",
@@ -86,26 +86,40 @@ def threshold_row(records: pd.DataFrame, discrete: dict[str, Any], flows: dict[s
 
     ``eos_share`` is the share of all records with effective sharpness at ``EDGE`` of the threshold or above;
     ``onset_step`` the first such record from the flows' start on; the medians are over the edge window.
+    ``oscillation_onset`` is the first record, from the flows' start on, at which the run's oscillation along the
+    sharpest direction exceeds ``ONSET`` of its largest value there; ``onset_<flow>`` that at which the flow's rod does.
     """
     edge = EDGE * discrete["threshold"]
     late = records[records["step"] >= discrete["flow_start"]]
-    onset = late.loc[late["sharpness"] >= edge, "step"]
     row = {
         **{key: discrete[key] for key in ("architecture", "optimizer", "seed", "threshold")},
         "sharpness_eos_median": records.loc[records["sharpness"] >= edge, "sharpness"].median(),
         "sharpness_largest_ratio": late["sharpness"].max() / discrete["threshold"],
         "eos_share": (records["sharpness"] >= edge).mean(),
-        "onset_step": onset.iloc[0] if len(onset) else pd.NA,
+        "onset_step": first_above(late["step"], late["sharpness"], edge),
         "diverged_at": discrete["diverged_at"],
     }
     for flow, series in flows.items():
         row[f"sharpness_{flow}_median"] = at_the_edge(series, discrete)["sharpness"].median()
+    level = ONSET * late["oscillation_along_sharpest"].max()
+    row["oscillation_onset"] = first_above(late["step"], late["oscillation_along_sharpest"], level)
+    for flow, series in flows.items():
+        if series["rod_length"].notna().any():
+            row[f"onset_{flow}"] = first_above(series["step"], series["rod_along_sharpest"], level)
     return row
+
+
+def first_above(steps: pd.Series, values: pd.Series, level: float) -> Any:
+    """The first step whose value is at least ``level``, or ``pd.NA``."""
+    reached = steps[values >= level]
+    return reached.iloc[0] if len(reached) else pd.NA
 
 
 def thresholds(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """thresholds.csv from its rows."""
-    return pd.DataFrame(rows).astype({"onset_step": "Int64", "diverged_at": "Int64"})
+    table = pd.DataFrame(rows)
+    whole = [name for name in table if "onset" in name or name == "diverged_at"]
+    return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 def summary(errors: pd.DataFrame, thresholds: pd.DataFrame) -> str:

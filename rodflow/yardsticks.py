@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # tables and figures read the names below without loading torch
@@ -15,6 +16,8 @@ if TYPE_CHECKING:  # tables and figures read the names below without loading tor
 
 EDGE = 0.9
 """A run is in its edge window where its effective sharpness is at least this share of the threshold."""
+ONSET = 0.1
+"""The oscillation has set in where its part along the sharpest direction first exceeds this share of its largest."""
 
 SERIES_COLUMNS = [
     "step",
@@ -27,11 +30,19 @@ SERIES_COLUMNS = [
     "sharpness",
     "discrete_sharpness",
     "rod_length",
+    "rod_along_sharpest",
     "oscillation",
+    "oscillation_along_sharpest",
+    "alignment_sharpest",
+    "alignment_oscillation",
     "gradients",
     "hessian_vector_products",
 ]
-"""Columns of a flow's time series; the ``discrete_`` ones and ``oscillation`` are the run's, at the same step."""
+"""Columns of a flow's time series; the ``discrete_`` and ``oscillation`` ones are the run's, at the same step.
+
+``_along_sharpest`` is a length along the top eigenvector of the preconditioned Hessian, in the metric of P; the
+``alignment`` of the rod is its absolute cosine with that eigenvector, and with the run's own oscillation.
+"""
 
 
 @dataclass
@@ -42,7 +53,7 @@ class Observer:
     curvature: Curvature
 
     def __call__(self, t: float, y: Tensor) -> dict[str, float]:
-        """The loss at the centre, the mean loss of both rod ends, effective sharpness at the centre, rod length."""
+        """The loss at the centre, the mean loss of both rod ends, effective sharpness at the centre, the rod."""
         centre, rod = self.flow.centre(y), self.flow.rod(y)
         objective: Objective = self.curvature.objective
         optimizer = self.flow.dynamics.optimizer
@@ -51,32 +62,47 @@ class Observer:
             predicted = loss
         else:
             predicted = float(objective.value(centre.w + rod) + objective.value(centre.w - rod)) / 2
-        sharpness = self.curvature.effective_sharpness(
-            centre.w, optimizer.preconditioner(centre.nu, t), optimizer.learning_rate
-        )
+        preconditioner = optimizer.preconditioner(centre.nu, t)
+        sharpness = self.curvature.effective_sharpness(centre.w, preconditioner, optimizer.learning_rate)
+        along, alignment = nan, nan
+        if rod is not None:
+            along, alignment = self.curvature.along_sharpest(rod, preconditioner)
         return {
             "loss": loss,
             "predicted_loss": predicted,
             "sharpness": float(sharpness[0]),
-            "rod_length": float("nan") if rod is None else float(rod.norm()),
+            "rod_length": nan if rod is None else float(rod.norm()),
+            "rod_along_sharpest": along,
+            "alignment_sharpest": alignment,
         }
 
 
-def compare(run: DiscreteRun, record: int, origin: Tensor, centre: Tensor) -> dict[str, float]:
-    """A centre w ``[d]`` against the run's at its record number ``record``; ``origin`` is the run's at the start.
+def compare(run: DiscreteRun, record: int, origin: Tensor, centre: Tensor, rod: Tensor | None) -> dict[str, float]:
+    """A centre w and a rod ``[d]`` against the run's at record number ``record``; ``origin``: the run's at the start.
 
     error = ||centre - w*_t||, displacement = ||w*_t - w*_0||, relative_error their ratio, all Euclidean; beside them
-    the run's own loss averaged over two steps, effective sharpness and oscillation.
+    the rod's alignment with the run's oscillation, and the run's own loss averaged over two steps, effective
+    sharpness and oscillation.
     """
     t = int(run.record_steps[record])
     reference = run.midpoints[record].to(centre.device, centre.dtype)
     error = float((centre - reference).norm())
     displacement = float((reference - origin).norm())
+    oscillation = run.states.w[record].to(centre.device, centre.dtype) - reference
+    alignment = nan if rod is None else cosine(rod, oscillation)
     return {
         "error": error,
         "displacement": displacement,
-        "relative_error": error / displacement if displacement > 0 else float("nan"),
+        "relative_error": error / displacement if displacement > 0 else nan,
         "discrete_loss": float(run.loss[t] + run.loss[t + 1]) / 2,
         "discrete_sharpness": float(run.sharpness[record, 0]),
         "oscillation": float(run.oscillation[t]),
+        "oscillation_along_sharpest": float(run.oscillation_along_sharpest[record]),
+        "alignment_oscillation": alignment,
     }
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    """The absolute cosine of the angle between two vectors; NaN where one is zero."""
+    lengths = float(a.norm() * b.norm())
+    return abs(float(a @ b)) / lengths if lengths > 0 else nan

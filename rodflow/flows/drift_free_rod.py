@@ -119,14 +119,15 @@ def alternating_part(window: Window, order: int) -> State:
 
         a = sum_k C(n, n/2 + k) (-1)^k s_{t + k} / 2^n,     k = -n/2 .. n/2
 
-    with n the even ``order``. Second differences are n = 2, and leave slow curvature in a; the filter lets through
-    only the n-th derivative of the slow part, divided by 2^n.
+    with n the even ``order``, or the width of the window if that is less. Second differences are n = 2, and leave slow
+    curvature in a; the filter lets through only the n-th difference of the slow part, divided by 2^n.
 
-    Raises: ``InvalidInput`` for an order that is odd, below 2, or wider than the window.
+    Raises: ``InvalidInput`` for an order that is odd or below 2.
     """
-    half = order // 2
-    if order % 2 or not 1 <= half <= window.half_width:
-        raise InvalidInput("split_order", order, f"an even number from 2 to {2 * window.half_width}")
+    if order % 2 or order < 2:
+        raise InvalidInput("split_order", order, "a positive even number")
+    half = min(order // 2, window.half_width)
+    order = 2 * half
     weights = [math.comb(order, half + k) * (-1) ** k / 2**order for k in range(-half, half + 1)]
     states = [window.state(k) for k in range(-half, half + 1)]
     return State(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rodflow.curvature import Curvature
-from rodflow.discrete import DiscreteRun, Window
+from rodflow.discrete import DIVERGENCE_FACTOR, DiscreteRun, Window
 from rodflow.errors import InvalidInput
 from rodflow.flows.base import Flow, FlowDiverged
 from rodflow.objective import Cost
@@ -75,9 +75,10 @@ def integrate(
     """Integrate ``flow`` for ``steps`` optimizer steps from ``start``, in ``dtype`` on ``device`` (those of the start).
 
     Records at multiples of ``record_interval``, the marks of a discrete run that was recorded at the same interval.
-    With a ``reference`` run the series holds the errors against it as well. A flow that diverges, or whose effective
-    sharpness passes ``maximum_sharpness`` thresholds, ends there: the rest of its series is NaN. (The stable flow of
-    an adaptive method stiffens without bound as its gradient, and with it nu, goes to zero.)
+    With a ``reference`` run the series holds the errors against it as well. A flow that diverges (its loss exceeds
+    ``DIVERGENCE_FACTOR`` times that of the start, or that factor itself) is NaN from there on; one whose effective
+    sharpness passes ``maximum_sharpness`` thresholds ends with that record. (The stable flow of an adaptive method
+    stiffens without bound as its gradient, and with it nu, goes to zero.)
     """
     window = start.to(dtype or start.states.w.dtype, device or start.states.w.device)
     objective, threshold = flow.dynamics.objective, flow.dynamics.optimizer.threshold
@@ -86,6 +87,7 @@ def integrate(
     if not times:
         raise InvalidInput("steps", steps, f"enough steps to reach a record, every {record_interval} steps")
     observe = Observer(flow, Curvature(objective, eigenvalues, sharpness_tolerance))
+    largest_loss = DIVERGENCE_FACTOR * max(1.0, float(objective.value(origin).abs()))
     records = {} if reference is None else reference.row_of
     if reference is not None and not set(times) <= set(records):
         raise InvalidInput("reference", sorted(records), f"a run recorded at every multiple of {record_interval} steps")
@@ -102,10 +104,12 @@ def integrate(
             seconds += time.perf_counter() - begun
             spent += objective.cost - before
             row = {"step": t, **observe(t, y)}
+            if not row["loss"] <= largest_loss:
+                raise FlowDiverged(f"loss {row['loss']:.3g} at step {t}")
             row |= {"gradients": spent.gradients, "hessian_vector_products": spent.hessian_vector_products}
             centre = flow.centre(y).w
             if reference is not None:
-                row |= compare(reference, records[t], origin, centre)
+                row |= compare(reference, records[t], origin, centre, flow.rod(y))
             if centres is not None:
                 centres[len(rows)] = centre.cpu()
             rows.append(row)

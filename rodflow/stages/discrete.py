@@ -94,11 +94,20 @@ def records(run: DiscreteRun) -> pd.DataFrame:
             "gradient_norm": run.gradient_norm[t].double().numpy(),
             "sharpness": run.sharpness[:, 0].numpy(),
             "oscillation": run.oscillation[t].double().numpy(),
+            "oscillation_along_sharpest": run.oscillation_along_sharpest.numpy(),
         }
     )
 
 
-SERIES = ("record_steps", "loss", "gradient_norm", "oscillation", "midpoints", "sharpness")
+SERIES = (
+    "record_steps",
+    "loss",
+    "gradient_norm",
+    "oscillation",
+    "midpoints",
+    "sharpness",
+    "oscillation_along_sharpest",
+)
 
 
 def save(run: DiscreteRun, path: Path) -> None:

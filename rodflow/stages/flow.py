@@ -68,7 +68,6 @@ def run_flow(
         empty = pd.DataFrame({"step": steps}).reindex(columns=SERIES_COLUMNS)
         result = FlowRun(empty, None, start, Cost(), 0.0, None)
     write_table(output, result.series.astype({c: "float64" for c in SERIES_COLUMNS if c != "step"}))
-    reached = int(result.series["gradients"].notna().sum()) * config.record_interval
     summary = {
         "architecture": architecture,
         "optimizer": optimizer,
@@ -76,9 +75,15 @@ def run_flow(
         "flow": flow,
         "start": start,
         "diverged_at": result.diverged_at,
-        "gradients_per_step": result.cost.gradients / reached if reached else None,
-        "hessian_vector_products_per_step": result.cost.hessian_vector_products / reached if reached else None,
+        "gradients_per_step": cost_per_step(result, "gradients"),
+        "hessian_vector_products_per_step": cost_per_step(result, "hessian_vector_products"),
         "seconds": round(result.seconds, 3),
         "provenance": provenance(settings, time.monotonic() - begun, str(problem.w0.device)),
     }
     write_json(output.with_suffix(".json"), summary)
+
+
+def cost_per_step(result: FlowRun, kind: str) -> float | None:
+    """Gradients or Hessian-vector products per optimizer step, up to the last record; None if there is none."""
+    reached = result.series.dropna(subset=kind)
+    return float(reached[kind].iloc[-1] / (reached["step"].iloc[-1] - result.start)) if len(reached) else None
