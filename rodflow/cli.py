@@ -70,7 +70,7 @@ Results = Annotated[Path, typer.Option(help="The run's results folder.")]
 
 @app.command()
 def tables(config: ConfigFile, results: Results) -> None:
-    """Aggregate all cells into errors.csv, thresholds.csv and summary.md."""
+    """Aggregate all cells into errors.csv, thresholds.csv, fidelity.csv and summary.md."""
     from rodflow.stages.tables import aggregate
 
     aggregate(configuration.load(config), results)
@@ -80,7 +80,7 @@ def tables(config: ConfigFile, results: Results) -> None:
 def figure(
     config: ConfigFile,
     results: Results,
-    kind: Annotated[str, typer.Argument(help="cell, architecture or overview.")],
+    kind: Annotated[str, typer.Argument(help="cell, architecture, overview or fidelity.")],
     output: Annotated[Path, typer.Option(help="The figure's path without suffix; PNG and PDF are written.")],
     architecture: Architecture = "",
     optimizer: Optimizer = "",

@@ -11,6 +11,7 @@ from rodflow.config import Config
 from rodflow.errors import InvalidInput
 from rodflow.figures import architecture as architecture_figure
 from rodflow.figures import cell as cell_figure
+from rodflow.figures import fidelity as fidelity_figure
 from rodflow.figures import overview as overview_figure
 from rodflow.figures.style import save
 from rodflow.layout import discrete_file, flow_file
@@ -34,13 +35,13 @@ def cell_data(config: Config, results: Path, architecture: str, optimizer: str) 
 def draw_figure(
     config: Config, results: Path, kind: str, output: Path, architecture: str = "", optimizer: str = ""
 ) -> None:
-    """Draw ``kind``: a ``cell`` (architecture and optimizer), an ``architecture`` or the ``overview``.
+    """Draw ``kind``: a ``cell`` (architecture and optimizer), an ``architecture``, the ``overview``, the ``fidelity``.
 
     Raises: ``InvalidInput`` for another kind, or a cell that the config does not hold.
     """
     begun = time.monotonic()
-    if kind not in ("cell", "architecture", "overview"):
-        raise InvalidInput("kind", kind, "cell, architecture or overview")
+    if kind not in ("cell", "architecture", "overview", "fidelity"):
+        raise InvalidInput("kind", kind, "cell, architecture, overview or fidelity")
     if kind == "cell":
         config.require(architecture=architecture, optimizer=optimizer)
         figure = cell_figure.draw(*cell_data(config, results, architecture, optimizer), architecture, optimizer)
@@ -48,8 +49,10 @@ def draw_figure(
         config.require(architecture=architecture)
         cells = {name: cell_data(config, results, architecture, name) for name in config.optimizers}
         figure = architecture_figure.draw(cells, architecture)
-    else:
+    elif kind == "overview":
         figure = overview_figure.draw(read_table(results / "tables" / "errors.csv"))
+    else:
+        figure = fidelity_figure.draw(read_table(results / "tables" / "fidelity.csv"))
     save(figure, [output.with_suffix(".png"), output.with_suffix(".pdf")])
     settings = config.model_dump(mode="json")
     write_json(output.with_suffix(".json"), provenance(settings, time.monotonic() - begun))

@@ -1,4 +1,4 @@
-"""series of all cells -> errors.csv, thresholds.csv, summary.md."""
+"""series of all cells -> errors.csv, thresholds.csv, fidelity.csv, summary.md."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rodflow import tables
 from rodflow.config import Config
+from rodflow.fidelity import claims, fidelity, fidelity_row
 from rodflow.layout import discrete_file, flow_file
 from rodflow.provenance import provenance
 from rodflow.storage import read_json, read_table, write_json, write_table, write_text
@@ -15,18 +16,21 @@ from rodflow.storage import read_json, read_table, write_json, write_table, writ
 def aggregate(config: Config, results: Path) -> None:
     """Write the tables of a run below ``results/tables``, from the discrete runs and flows below ``results``."""
     begun = time.monotonic()
-    error_rows, threshold_rows = [], []
+    error_rows, threshold_rows, fidelity_rows = [], [], []
     for cell in config.cells:
         file = discrete_file(results, *cell)
         discrete, records = read_json(file.with_suffix(".json")), read_table(file)
         files = {flow: flow_file(results, *cell, flow) for flow in config.flows}
         flows = {flow: read_table(file) for flow, file in files.items()}
         summaries = {flow: read_json(file.with_suffix(".json")) for flow, file in files.items()}
-        error_rows += tables.cell_rows(flows, summaries, discrete)
+        rows = tables.cell_rows(flows, summaries, discrete)
+        error_rows += rows
+        fidelity_rows += [fidelity_row(flows[row["flow"]], row, records, discrete) for row in rows]
         threshold_rows.append(tables.threshold_row(records, discrete, flows))
     errors, thresholds = tables.errors(error_rows), tables.thresholds(threshold_rows)
     folder = results / "tables"
     write_table(folder / "errors.csv", errors)
     write_table(folder / "thresholds.csv", thresholds)
-    write_text(folder / "summary.md", tables.summary(errors, thresholds))
+    write_table(folder / "fidelity.csv", fidelity(fidelity_rows))
+    write_text(folder / "summary.md", tables.summary(errors, thresholds) + "\n" + claims(fidelity(fidelity_rows)))
     write_json(folder / "provenance.json", provenance(config.model_dump(mode="json"), time.monotonic() - begun))

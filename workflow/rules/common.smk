@@ -30,11 +30,14 @@ ENVIRONMENT = str(Path(workflow.basedir) / "environment.yml")
 TABLES = expand(
     "{results}/tables/{name}",
     results=RESULTS,
-    name=["errors.csv", "thresholds.csv", "summary.md", "provenance.json"],
+    name=["errors.csv", "thresholds.csv", "fidelity.csv", "summary.md", "provenance.json"],
 )
+
+TABLE_OF = {"overview": "errors.csv", "fidelity": "fidelity.csv"}  # what these figures are drawn from
 
 
 wildcard_constraints:
+    kind="|".join(TABLE_OF),
     architecture="|".join(CONFIG.architectures),
     optimizer="|".join(CONFIG.optimizers),
     flow="|".join(CONFIG.flows),
@@ -43,7 +46,7 @@ wildcard_constraints:
 
 def all_figures():
     names = [f"cells/{a}-{o}" for a in CONFIG.architectures for o in CONFIG.optimizers]
-    names += [f"architectures/{a}" for a in CONFIG.architectures] + ["overview"]
+    names += [f"architectures/{a}" for a in CONFIG.architectures] + list(TABLE_OF)
     return expand("{figures}/{name}.{format}", figures=FIGURES, name=names, format=["png", "pdf"])
 
 

@@ -50,15 +50,15 @@ rule architecture_figure:
         " --architecture {wildcards.architecture} architecture 2> {log} || (cat {log} >&2; exit 1)"
 
 
-rule overview_figure:
+rule table_figure:
     input:
-        f"{RESULTS}/tables/errors.csv",
+        lambda wildcards: f"{RESULTS}/tables/{TABLE_OF[wildcards.kind]}",
     output:
-        multiext(f"{FIGURES}/overview", ".png", ".pdf", ".json"),
+        multiext(f"{FIGURES}/{{kind}}", ".png", ".pdf", ".json"),
     log:
-        f"{LOGS}/figures/overview.log",
+        f"{LOGS}/figures/{{kind}}.log",
     benchmark:
-        f"{BENCHMARKS}/figures/overview.tsv"
+        f"{BENCHMARKS}/figures/{{kind}}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -71,4 +71,4 @@ rule overview_figure:
         stem=stem_of,
     shell:
         "python -m rodflow figure --config {params.config} --results {params.results} --output {params.stem}"
-        " overview 2> {log} || (cat {log} >&2; exit 1)"
+        " {wildcards.kind} 2> {log} || (cat {log} >&2; exit 1)"
