@@ -115,6 +115,7 @@ class Config(Strict):
     flows: list[FlowName] = Field(min_length=1)
     seeds: list[Seed] = Field([0], min_length=1)
     dtype: Literal["float32", "float64"] = "float32"
+    perturbation: float = Field(0.0, ge=0, allow_inf_nan=False)
     flow_dtype: Literal["float32", "float64"] = "float64"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count = 1
@@ -161,7 +162,7 @@ class Config(Strict):
         """All that the discrete run of a cell depends on, its seed and code aside."""
         whole = self.model_dump(mode="json")
         kept = ("data", "dtype", "device", "threads", "steps", "record_interval", "flow_start", "loss", "chunk_size")
-        return {key: whole[key] for key in (*kept, "hyperparameters", "sharpness")} | {
+        return {key: whole[key] for key in (*kept, "perturbation", "hyperparameters", "sharpness")} | {
             "sizes": whole["sizes"][architecture],
             "learning_rate": self.learning_rates[architecture][optimizer],  # type: ignore[index]
         }

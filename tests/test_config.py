@@ -64,6 +64,7 @@ def test_names_in_the_schema_are_those_of_the_code():
         ({"hyperparameters": {"beta1": 1.0}}, "hyperparameters.beta1", "1.0"),
         ({"data": {"classes": [1, 1]}}, "classes", "[1, 1]"),
         ({"solvers": {"rod": {"method": "guess"}}}, "solvers.rod.method", "guess"),
+        ({"perturbation": -1e-7}, "perturbation", "-1e-07"),
     ],
 )
 def test_what_is_not_allowed_is_refused_by_name(changes, key, value):
