@@ -12,8 +12,9 @@ from rodflow.errors import InvalidInput
 from rodflow.figures import architecture as architecture_figure
 from rodflow.figures import cell as cell_figure
 from rodflow.figures import overview as overview_figure
+from rodflow.figures import precision as precision_figure
 from rodflow.figures.style import save
-from rodflow.layout import discrete_file, flow_file
+from rodflow.layout import discrete_file, flow_file, precision_file
 from rodflow.provenance import provenance
 from rodflow.storage import read_json, read_table, write_json
 
@@ -34,13 +35,14 @@ def cell_data(config: Config, results: Path, architecture: str, optimizer: str) 
 def draw_figure(
     config: Config, results: Path, kind: str, output: Path, architecture: str = "", optimizer: str = ""
 ) -> None:
-    """Draw ``kind``: a ``cell`` (architecture and optimizer), an ``architecture`` or the ``overview``.
+    """Draw ``kind``: a ``cell`` (architecture and optimizer), an ``architecture``, the ``overview``, or the
+    ``precision`` study of a cell (architecture and optimizer, the first of the config's seeds).
 
-    Raises: ``InvalidInput`` for another kind, or a cell that the config does not hold.
+    Raises: ``InvalidInput`` for another kind, or a cell that the config does not hold or study.
     """
     begun = time.monotonic()
-    if kind not in ("cell", "architecture", "overview"):
-        raise InvalidInput("kind", kind, "cell, architecture or overview")
+    if kind not in ("cell", "architecture", "overview", "precision"):
+        raise InvalidInput("kind", kind, "cell, architecture, overview or precision")
     if kind == "cell":
         config.require(architecture=architecture, optimizer=optimizer)
         figure = cell_figure.draw(*cell_data(config, results, architecture, optimizer), architecture, optimizer)
@@ -48,6 +50,9 @@ def draw_figure(
         config.require(architecture=architecture)
         cells = {name: cell_data(config, results, architecture, name) for name in config.optimizers}
         figure = architecture_figure.draw(cells, architecture)
+    elif kind == "precision":
+        file = precision_file(results, architecture, optimizer, config.seeds[0])
+        figure = precision_figure.draw(read_table(file), read_json(file.with_suffix(".json")))
     else:
         figure = overview_figure.draw(read_table(results / "tables" / "errors.csv"))
     save(figure, [output.with_suffix(".png"), output.with_suffix(".pdf")])
