@@ -13,6 +13,7 @@ include: "workflow/rules/discrete.smk"
 include: "workflow/rules/flows.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/precision.smk"
 
 
 onstart:
@@ -26,3 +27,4 @@ rule all:
     input:
         TABLES,
         all_figures(),
+        precision_outputs(),

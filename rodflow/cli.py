@@ -65,6 +65,21 @@ def flow(
     run_flow(settings, architecture, optimizer, seed, name, dataset, discrete, output)
 
 
+@app.command()
+def precision(
+    config: ConfigFile,
+    architecture: Architecture,
+    optimizer: Annotated[str, typer.Option(help="One with a learning rate for this architecture.")],
+    dataset: Dataset,
+    output: Annotated[Path, typer.Option(help="Where the study's series goes (.parquet).")],
+    seed: Seed = 0,
+) -> None:
+    """Train one cell in float32, float64 and float64 with a perturbation, and follow each with two flows."""
+    from rodflow.stages.precision import study
+
+    study(configuration.load(config), architecture, optimizer, seed, dataset, output)
+
+
 Results = Annotated[Path, typer.Option(help="The run's results folder.")]
 
 
@@ -77,10 +92,18 @@ def tables(config: ConfigFile, results: Results) -> None:
 
 
 @app.command()
+def precision_table(config: ConfigFile, results: Results) -> None:
+    """Aggregate all precision studies into precision.csv."""
+    from rodflow.stages.precision_table import aggregate_studies
+
+    aggregate_studies(configuration.load(config), results)
+
+
+@app.command()
 def figure(
     config: ConfigFile,
     results: Results,
-    kind: Annotated[str, typer.Argument(help="cell, architecture, overview or fidelity.")],
+    kind: Annotated[str, typer.Argument(help="cell, architecture, precision, overview or fidelity.")],
     output: Annotated[Path, typer.Option(help="The figure's path without suffix; PNG and PDF are written.")],
     architecture: Architecture = "",
     optimizer: Optimizer = "",

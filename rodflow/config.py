@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -19,6 +19,9 @@ FlowName = Literal["stable", "stable_corrected", "rod", "rod_low_rank", "drift_f
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+CellName = Annotated[
+    str, Field(pattern=f"^({'|'.join(get_args(Architecture))})-({'|'.join(get_args(OptimizerName))})$")
+]
 
 
 class Strict(BaseModel):
@@ -115,6 +118,7 @@ class Config(Strict):
     flows: list[FlowName] = Field(min_length=1)
     seeds: list[Seed] = Field([0], min_length=1)
     dtype: Literal["float32", "float64"] = "float32"
+    perturbation: float = Field(0.0, ge=0, allow_inf_nan=False)
     flow_dtype: Literal["float32", "float64"] = "float64"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count = 1
@@ -130,17 +134,17 @@ class Config(Strict):
     learning_rates: dict[Architecture, dict[OptimizerName, Positive]]
     sharpness: Sharpness = Sharpness()
     solvers: dict[FlowName, SolverSettings] = {}
+    precision_cells: list[CellName] = []
 
     @model_validator(mode="after")
     def _complete(self) -> Config:
-        for name in ("architectures", "optimizers", "flows", "seeds"):
+        for name in ("architectures", "optimizers", "flows", "seeds", "precision_cells"):
             names = getattr(self, name)
             if len(set(names)) != len(names):
                 raise ValueError(f"{name}: got {names}, allowed: each named once")
-        for architecture in self.architectures:
-            for optimizer in self.optimizers:
-                if optimizer not in self.learning_rates.get(architecture, {}):
-                    raise ValueError(f"learning_rates.{architecture}.{optimizer}: missing, allowed: a positive number")
+        for architecture, optimizer, _ in self.cells + self.precision_studies:
+            if optimizer not in self.learning_rates.get(architecture, {}):  # type: ignore[call-overload]
+                raise ValueError(f"learning_rates.{architecture}.{optimizer}: missing, allowed: a positive number")
         if not self.record_interval <= self.steps:
             raise ValueError(f"record_interval: got {self.record_interval}, allowed: at most the steps, {self.steps}")
         return self
@@ -149,6 +153,11 @@ class Config(Strict):
     def cells(self) -> list[tuple[str, str, int]]:
         """Architecture, optimizer and seed of each cell."""
         return [(a, o, s) for a in self.architectures for o in self.optimizers for s in self.seeds]
+
+    @property
+    def precision_studies(self) -> list[tuple[str, str, int]]:
+        """Architecture, optimizer and seed of each cell whose precision is studied; the grid need not hold it."""
+        return [(*name.split("-"), s) for name in self.precision_cells for s in self.seeds]  # type: ignore[misc]
 
     def require(self, **names: str) -> None:
         """Check names of kind ``architecture``, ``optimizer``, ``flow``. Raises: ``InvalidInput`` for one not held."""
@@ -161,7 +170,7 @@ class Config(Strict):
         """All that the discrete run of a cell depends on, its seed and code aside."""
         whole = self.model_dump(mode="json")
         kept = ("data", "dtype", "device", "threads", "steps", "record_interval", "flow_start", "loss", "chunk_size")
-        return {key: whole[key] for key in (*kept, "hyperparameters", "sharpness")} | {
+        return {key: whole[key] for key in (*kept, "perturbation", "hyperparameters", "sharpness")} | {
             "sizes": whole["sizes"][architecture],
             "learning_rate": self.learning_rates[architecture][optimizer],  # type: ignore[index]
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -23,7 +24,8 @@ class Window:
     """Consecutive discrete states around step ``at``, from which every flow of a cell starts.
 
     ``states`` holds the parts of the state stacked along a first axis, steps ``at - half_width .. at + half_width``.
-    ``rounding`` is the relative size of the errors that the run made in a step: its dtype's epsilon, unless given.
+    ``rounding`` is the relative size of the errors that the run made in a step: its dtype's epsilon, or the run's
+    perturbation where that is larger.
     """
 
     at: int
@@ -56,6 +58,27 @@ def midpoint(before: State, here: State, after: State) -> State:
     return State(*((b + 2 * h + a) / 4 for b, h, a in zip(before, here, after, strict=True)))
 
 
+def rounding_errors(w: Tensor, size: float, seed: int) -> Tensor:
+    """Errors ``[d]`` as rounding makes them: ``size |w_i| u_i``, u uniform in [-1, 1], the same for the same seed.
+
+    The draws are made on the CPU in float64, so that they depend neither on w's device nor on its dtype.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    u = 2 * torch.rand(len(w), generator=generator, dtype=torch.float64) - 1
+    return size * w.abs() * u.to(w)
+
+
+def perturbed_step(optimizer: StepMap, state: State, gradient: Tensor, t: int, perturbation: float) -> State:
+    """The state at t + 1, each weight off by a relative error of at most ``perturbation``, drawn for that step.
+
+    The seed is negative: flows draw their rounding errors from positive ones, and must not know the run's.
+    """
+    following = optimizer.step(state, gradient, t)
+    if not perturbation:
+        return following
+    return following._replace(w=following.w + rounding_errors(following.w, perturbation, -(t + 1)))
+
+
 @dataclass
 class DiscreteRun:
     """What a discrete run leaves. Time is counted in optimizer steps; d weights, R records, T steps.
@@ -65,6 +88,7 @@ class DiscreteRun:
     centre w*_t in ``midpoints [R, d]``, there the largest eigenvalues ``sharpness [R, count]`` of
     ``lr P^-1/2 H P^-1/2``, and ``oscillation_along_sharpest [R]``, the oscillation's part along the first eigenvector.
     After a divergence, at step ``diverged_at``, what was not reached is NaN.
+    ``perturbation`` is the largest relative error that was put on each weight after each step.
     """
 
     threshold: float
@@ -79,6 +103,12 @@ class DiscreteRun:
     diverged_at: int | None = None
     windows: dict[int, Window] = field(default_factory=dict)
     source: tuple[Objective, StepMap, Tensor] | None = field(default=None, repr=False)
+    perturbation: float = 0.0
+
+    @property
+    def rounding(self) -> float:
+        """The relative size of the error of a step: the perturbation, or the dtype's epsilon where that is larger."""
+        return max(self.perturbation, torch.finfo(self.states.w.dtype).eps)
 
     @property
     def last_step(self) -> int:
@@ -112,9 +142,10 @@ class DiscreteRun:
         while t <= at + half_width:
             if t >= at - half_width:
                 kept.append(state)
-            state = optimizer.step(state, objective.gradient(state.w), t)
+            state = perturbed_step(optimizer, state, objective.gradient(state.w), t, self.perturbation)
             t += 1
-        self.windows[at] = Window(at, State(*(torch.stack(parts) for parts in zip(*kept, strict=True))))
+        states = State(*(torch.stack(parts) for parts in zip(*kept, strict=True)))
+        self.windows[at] = Window(at, states, self.rounding)
         return self.windows[at]
 
 
@@ -127,6 +158,7 @@ def train(
     eigenvalues: int = 1,
     sharpness_tolerance: float = 2e-2,
     progress: str = "train",
+    perturbation: float = 0.0,
 ) -> DiscreteRun:
     """Train for ``steps`` full-batch steps from w0 ``[d]``, in its dtype and on its device.
 
@@ -134,12 +166,18 @@ def train(
     taken, so that the last record has its centre and its loss averaged over two steps. A run that diverges stops
     and says where; it raises nothing.
 
-    Raises: ``InvalidInput`` for a non-positive number of steps or an interval that leaves no record.
+    After each step every weight gets an error, uniform in ``[-perturbation, perturbation] |w_i|`` and the same in
+    each run: what rounding does to a run in fewer digits, and what keeps its oscillation alive below the edge.
+
+    Raises: ``InvalidInput`` for a non-positive number of steps, an interval that leaves no record, or a perturbation
+    that is negative or not finite.
     """
     if steps < 1:
         raise InvalidInput("steps", steps, "a positive number of steps")
     if not 1 <= record_interval <= steps:
         raise InvalidInput("record_interval", record_interval, f"from 1 to the number of steps, {steps}")
+    if not 0 <= perturbation < math.inf:
+        raise InvalidInput("perturbation", perturbation, "a finite number >= 0, relative to each weight")
     curvature = Curvature(objective, eigenvalues, sharpness_tolerance)
     record_steps = torch.arange(record_interval, steps + 1, record_interval)
     count = steps + 2
@@ -160,11 +198,12 @@ def train(
         sharpness=blank(len(record_steps), eigenvalues, dtype=torch.float64),
         oscillation_along_sharpest=blank(len(record_steps), dtype=torch.float64),
         source=(objective, optimizer, w0),
+        perturbation=perturbation,
     )
     for t in track(range(count), count, progress):
         run.loss[t], gradient = objective.value_and_gradient(state.w)
         run.gradient_norm[t] = gradient.norm()
-        following = optimizer.step(state, gradient, t)
+        following = perturbed_step(optimizer, state, gradient, t, perturbation)
         if previous is not None:
             run.oscillation[t] = (2 * state.w - previous.w - following.w).norm() / 4
         if t % record_interval == 0 or t == count - 1:

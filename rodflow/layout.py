@@ -13,3 +13,8 @@ def discrete_file(results: str | Path, architecture: str, optimizer: str, seed: 
 def flow_file(results: str | Path, architecture: str, optimizer: str, seed: int, flow: str) -> Path:
     """The time series of a flow; its summary lies beside it as .json."""
     return Path(results, "flows", f"{architecture}-{optimizer}-seed{seed}-{flow}.parquet")
+
+
+def precision_file(results: str | Path, architecture: str, optimizer: str, seed: int) -> Path:
+    """The series of a cell's precision study; its summary lies beside it as .json."""
+    return Path(results, "precision", f"{architecture}-{optimizer}-seed{seed}.parquet")

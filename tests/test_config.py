@@ -64,6 +64,11 @@ def test_names_in_the_schema_are_those_of_the_code():
         ({"hyperparameters": {"beta1": 1.0}}, "hyperparameters.beta1", "1.0"),
         ({"data": {"classes": [1, 1]}}, "classes", "[1, 1]"),
         ({"solvers": {"rod": {"method": "guess"}}}, "solvers.rod.method", "guess"),
+        ({"perturbation": -1e-7}, "perturbation", "-1e-07"),
+        ({"precision_cells": ["mlp-sgd"]}, "precision_cells.0", "mlp-sgd"),
+        ({"precision_cells": ["mlp-gd", "rnn-gd"]}, "precision_cells.1", "rnn-gd"),
+        ({"precision_cells": ["mlp-gd", "mlp-gd"]}, "precision_cells", "['mlp-gd', 'mlp-gd']"),
+        ({"precision_cells": ["cnn-gd"]}, "learning_rates.cnn.gd", "missing"),
     ],
 )
 def test_what_is_not_allowed_is_refused_by_name(changes, key, value):
@@ -85,6 +90,12 @@ def test_unreadable_files_are_refused(tmp_path):
     for path in (broken, tmp_path / "missing.yaml"):
         with pytest.raises(InvalidInput, match="readable YAML"):
             configuration.load(path)
+
+
+def test_studied_cells_by_seed():
+    config = configuration.parse(smoke(precision_cells=["vit-gd", "mlp-adam"], seeds=[0, 3], architectures=["vit"]))
+    assert config.precision_studies == [("vit", "gd", 0), ("vit", "gd", 3), ("mlp", "adam", 0), ("mlp", "adam", 3)]
+    assert configuration.parse(smoke(precision_cells=[])).precision_studies == []
 
 
 def test_settings_of_a_cell_leave_out_the_other_cells():

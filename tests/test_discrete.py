@@ -6,8 +6,9 @@ import pytest
 import torch
 from problems import bowl, network, optimizer, quadratic, valley
 
-from rodflow.discrete import DIVERGENCE_FACTOR, train
+from rodflow.discrete import DIVERGENCE_FACTOR, rounding_errors, train
 from rodflow.errors import InvalidInput
+from rodflow.optimizers import State
 
 NAMES = ["gd", "heavy_ball", "scalar_nadam", "adam"]
 
@@ -165,3 +166,53 @@ def test_bad_lengths_are_refused(steps, interval, key):
     with pytest.raises(InvalidInput) as caught:
         train(bowl().objective, optimizer("gd"), torch.ones(3).double(), steps, interval)
     assert caught.value.key == key
+
+
+def test_rounding_errors_have_the_promised_size():
+    """Uniform in [-size |w|, size |w|]: mean 0, mean square a third of the largest, by 1e5 draws."""
+    w = torch.linspace(-3, 3, 100_000, dtype=torch.float64)
+    errors = rounding_errors(w, 1e-3, 7) / (1e-3 * w.abs())
+    assert errors.abs().max() <= 1
+    assert abs(float(errors.mean())) < 0.01
+    assert abs(float((errors**2).mean()) - 1 / 3) < 0.01
+    assert torch.equal(rounding_errors(w, 1e-3, 7), rounding_errors(w, 1e-3, 7))
+    assert not torch.equal(rounding_errors(w, 1e-3, 7), rounding_errors(w, 1e-3, 8))
+    # the run's draws, of seeds -1, -2, ..., are not those of a flow, of seeds 1, 2, ...
+    assert abs(float(torch.corrcoef(torch.stack([errors, rounding_errors(w, 1, -7) / w.abs()]))[0, 1])) < 0.02
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_perturbed_run_takes_steps_with_errors_and_is_replayed(name):
+    net, ours, size = network(), optimizer(name), 1e-3
+    run, again = (train(net.objective(), ours, net.w0, 30, 1, perturbation=size) for _ in range(2))
+    assert torch.equal(run.states.w, again.states.w)
+    for t in (1, 12, 29):
+        before, after = (State(*(part[i] for part in run.states)) for i in (t - 1, t))
+        exact = ours.step(before, net.objective().gradient(before.w), t)
+        errors = (after.w - exact.w) / exact.w
+        assert size / 10 < errors.abs().max() <= size * (1 + 1e-9)
+        assert torch.equal(after.m, exact.m) and torch.equal(after.nu, exact.nu)
+    sparse = train(net.objective(), ours, net.w0, 30, 10, perturbation=size)
+    window = sparse.window(17, 5)
+    assert torch.equal(window.states.w, run.states.w[11:22])
+    assert window.rounding == window.to(torch.float32, "cpu").rounding == size
+
+
+def test_no_perturbation_changes_nothing():
+    net, ours = network(), optimizer("adam")
+    run = train(net.objective(), ours, net.w0, 20, 1, perturbation=0.0)
+    states = loop(net.objective(), ours, net.w0, 20)
+    assert torch.equal(run.states.w, torch.stack([state.w for state in states[1:]]))
+    assert run.window(10).rounding == torch.finfo(torch.float64).eps
+
+
+def test_rounding_below_the_epsilon_is_the_epsilon():
+    run = train(bowl().objective, optimizer("gd"), torch.ones(3), 20, 5, perturbation=1e-12)
+    assert run.window(10).rounding == torch.finfo(torch.float32).eps
+
+
+@pytest.mark.parametrize("size", [-1e-7, math.nan, math.inf])
+def test_bad_perturbations_are_refused(size):
+    with pytest.raises(InvalidInput) as caught:
+        train(bowl().objective, optimizer("gd"), torch.ones(3), 10, 5, perturbation=size)
+    assert caught.value.key == "perturbation"

@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from problems import network, optimizer
 from test_datasets import cifar_arrays
 
 from rodflow import config as configuration
+from rodflow.discrete import Window
 from rodflow.problems import resolve_device
 from rodflow.stages import discrete as discrete_stage
 from rodflow.stages.everything import run_everything
@@ -71,6 +73,17 @@ def test_a_stored_run_comes_back(tmp_path):
     again = discrete_stage.train(problem.objective, optimizer, problem.w0, config.steps, config.record_interval)
     assert torch.equal(stored.midpoints, again.midpoints)
     assert torch.equal(stored.window(20).states.nu, again.window(20).states.nu)
+
+
+def test_rounding_of_a_window_survives_saving(tmp_path):
+    net = network()
+    run = discrete_stage.train(net.objective(), optimizer("gd"), net.w0, 30, 10, perturbation=1e-5)
+    kept = run.window(15)
+    run.windows[12] = Window(12, kept.states, 0.25)
+    discrete_stage.save(run, tmp_path / "run.h5")
+    stored = discrete_stage.load(tmp_path / "run.h5")
+    assert (stored.perturbation, stored.rounding) == (1e-5, 1e-5)
+    assert {at: window.rounding for at, window in stored.windows.items()} == {12: 0.25, 15: 1e-5}
 
 
 def test_same_config_gives_the_same_tables(tmp_path):

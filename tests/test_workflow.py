@@ -72,7 +72,8 @@ def restored(project):
 def test_every_output_is_there_and_a_second_run_does_nothing(project):
     errors = pd.read_csv(project / "results/smoke/tables/errors.csv")
     assert list(errors["flow"]) == ["stable", "rod"]
-    for name in ("cells/mlp-gd", "architectures/mlp", "overview", "fidelity"):
+    assert len(pd.read_csv(project / "results/smoke/tables/precision.csv")) == 3
+    for name in ("cells/mlp-gd", "architectures/mlp", "overview", "fidelity", "precision/mlp-gd"):
         for suffix in (".png", ".pdf", ".json"):
             assert (project / f"figures/smoke/{name}{suffix}").stat().st_size > 0
     assert planned(project) == set()
@@ -81,14 +82,14 @@ def test_every_output_is_there_and_a_second_run_does_nothing(project):
 def test_changed_plotting_draws_again_and_trains_nothing(restored):
     with open(restored / "rodflow/figures/style.py", "a") as file:
         file.write("\n# changed\n")
-    assert planned(restored) == {"cell_figure", "architecture_figure", "table_figure"}
+    assert planned(restored) == {"cell_figure", "architecture_figure", "table_figure", "precision_figure"}
 
 
 def test_changed_flows_integrate_again_and_train_nothing(restored):
     with open(restored / "rodflow/flows/rod.py", "a") as file:
         file.write("\n# changed\n")
     rules = planned(restored)
-    assert {"flow", "tables", "cell_figure"} <= rules
+    assert {"flow", "tables", "cell_figure", "precision", "precision_table", "precision_figure"} <= rules
     assert not {"dataset", "discrete"} & rules
 
 
@@ -124,6 +125,11 @@ def test_interrupted_and_started_again_gives_the_same_numbers(project, tmp_path)
     run(folder)
     tables = [pd.read_csv(f / "results/smoke/tables/errors.csv").drop(columns="seconds") for f in (project, folder)]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_no_studied_cells_no_study(project):
+    text = run(project, "--dry-run", "--forceall", narrow=(*NARROW, "precision_cells=[]"))
+    assert "rule precision" not in text
 
 
 def test_a_wrong_config_is_refused_by_name(project):

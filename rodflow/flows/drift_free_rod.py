@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from rodflow.discrete import Window
+from rodflow.discrete import Window, rounding_errors
 from rodflow.errors import InvalidInput
 from rodflow.flows.base import Flow, Solver
 from rodflow.flows.correction import corrected
@@ -34,7 +34,7 @@ class DriftFreeRodFlow(Flow):
     Two things happen to a that the map does not say, both where a is too short to matter to the loss:
 
     * After each step it takes up ``seed`` times the rounding error of the discrete run, a random one of at most
-      |w_i| times the machine epsilon of the run's dtype (``Window.rounding``); the same errors each time. Rounding is
+      |w_i| times the run's relative error of a step (``Window.rounding``); the same errors each time. Rounding is
       what keeps a run's oscillation alive below the edge, and so it decides when the edge is entered.
     * A rod shorter than sqrt(epsilon) |c|, epsilon that of the flow's dtype, is evaluated at that length and its odd
       part scaled back: the difference of the two increments would otherwise be rounding noise.
@@ -89,10 +89,8 @@ class DriftFreeRodFlow(Flow):
             return y
         c, a = y.chunk(2)
         w = self.dynamics.weights(self.split(c)[0])
-        generator = torch.Generator().manual_seed(int(t))
-        errors = 2 * torch.rand(len(w), generator=generator, dtype=torch.float64) - 1
         a = a.clone()
-        a[: len(w)] += self.seed * self.rounding * w.abs() * errors.to(w)
+        a[: len(w)] += rounding_errors(w, self.seed * self.rounding, int(t))
         return torch.cat([c, a])
 
     def centre(self, y: Tensor) -> State:

@@ -65,6 +65,7 @@ def run_cell(config: Config, architecture: str, optimizer: str, seed: int, datas
         config.sharpness.count,
         config.sharpness.tolerance,
         progress=f"{architecture} {optimizer} seed {seed}",
+        perturbation=config.perturbation,
     )
     if start + WINDOW_HALF_WIDTH <= run.last_step:
         run.window(start)
@@ -116,8 +117,14 @@ def save(run: DiscreteRun, path: Path) -> None:
     arrays |= {f"state_{name}": part.numpy() for name, part in run.states._asdict().items()}
     for at, window in run.windows.items():
         arrays |= {f"window{at}_{name}": part.cpu().numpy() for name, part in window.states._asdict().items()}
-    diverged_at = -1 if run.diverged_at is None else run.diverged_at
-    attributes = {"threshold": run.threshold, "diverged_at": diverged_at, "windows": np.array(sorted(run.windows), int)}
+    kept = sorted(run.windows)
+    attributes = {
+        "threshold": run.threshold,
+        "diverged_at": -1 if run.diverged_at is None else run.diverged_at,
+        "perturbation": run.perturbation,
+        "windows": np.array(kept, int),
+        "roundings": np.array([run.windows[at].rounding for at in kept], float),
+    }
     write_arrays(path, arrays, attributes)
 
 
@@ -127,8 +134,8 @@ def load(path: Path) -> DiscreteRun:
     try:
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         windows = {
-            int(at): Window(int(at), State(*(tensors[f"window{at}_{part}"] for part in State._fields)))
-            for at in attributes["windows"]
+            int(at): Window(int(at), State(*(tensors[f"window{at}_{part}"] for part in State._fields)), float(rounding))
+            for at, rounding in zip(attributes["windows"], attributes["roundings"], strict=True)
         }
         return DiscreteRun(
             threshold=float(attributes["threshold"]),
@@ -136,6 +143,7 @@ def load(path: Path) -> DiscreteRun:
             states=State(*(tensors[f"state_{part}"] for part in State._fields)),
             diverged_at=None if attributes["diverged_at"] < 0 else int(attributes["diverged_at"]),
             windows=windows,
+            perturbation=float(attributes["perturbation"]),
         )
     except (KeyError, TypeError) as error:
         raise InvalidInput("file", str(path), f"a run written by the discrete stage (missing {error})") from error

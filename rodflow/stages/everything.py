@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from rodflow.config import Config
-from rodflow.layout import discrete_file, flow_file
+from rodflow.layout import discrete_file, flow_file, precision_file
 from rodflow.stages.dataset import prepare
 from rodflow.stages.discrete import run_cell
 from rodflow.stages.flow import run_flow
+from rodflow.stages.precision import study
+from rodflow.stages.precision_table import aggregate_studies
 from rodflow.stages.tables import aggregate
 from rodflow.storage import write_text
 
 
 def run_everything(config: Config, root: Path) -> None:
-    """Dataset, discrete runs, flows and tables below ``root/results/<run>``, laid out as the workflow does.
+    """All stages but the figures, files below ``root/results/<run>``, laid out as the workflow does.
 
     A cell whose files exist is not run again; there is no check that they belong to this config (Snakemake has one).
     """
@@ -32,3 +34,9 @@ def run_everything(config: Config, root: Path) -> None:
             if not output.with_suffix(".json").exists():
                 run_flow(config, *cell, flow, dataset, discrete, output)
     aggregate(config, results)
+    for cell in config.precision_studies:
+        output = precision_file(results, *cell)
+        if not output.with_suffix(".json").exists():
+            study(config, *cell, dataset, output)
+    if config.precision_studies:
+        aggregate_studies(config, results)

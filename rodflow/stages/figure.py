@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from rodflow.config import Config
 from rodflow.errors import InvalidInput
@@ -13,8 +14,9 @@ from rodflow.figures import architecture as architecture_figure
 from rodflow.figures import cell as cell_figure
 from rodflow.figures import fidelity as fidelity_figure
 from rodflow.figures import overview as overview_figure
+from rodflow.figures import precision as precision_figure
 from rodflow.figures.style import save
-from rodflow.layout import discrete_file, flow_file
+from rodflow.layout import discrete_file, flow_file, precision_file
 from rodflow.provenance import provenance
 from rodflow.storage import read_json, read_table, write_json
 
@@ -32,27 +34,53 @@ def cell_data(config: Config, results: Path, architecture: str, optimizer: str) 
     return series, discrete, threshold
 
 
+def draw_cell(config: Config, results: Path, architecture: str, optimizer: str) -> Figure:
+    config.require(architecture=architecture, optimizer=optimizer)
+    return cell_figure.draw(*cell_data(config, results, architecture, optimizer), architecture, optimizer)
+
+
+def draw_architecture(config: Config, results: Path, architecture: str, _: str) -> Figure:
+    config.require(architecture=architecture)
+    cells = {name: cell_data(config, results, architecture, name) for name in config.optimizers}
+    return architecture_figure.draw(cells, architecture)
+
+
+def draw_precision(config: Config, results: Path, architecture: str, optimizer: str) -> Figure:
+    file = precision_file(results, architecture, optimizer, config.seeds[0])
+    return precision_figure.draw(read_table(file), read_json(file.with_suffix(".json")))
+
+
+def draw_overview(_: Config, results: Path, *__: str) -> Figure:
+    return overview_figure.draw(read_table(results / "tables" / "errors.csv"))
+
+
+def draw_fidelity(_: Config, results: Path, *__: str) -> Figure:
+    return fidelity_figure.draw(read_table(results / "tables" / "fidelity.csv"))
+
+
+DRAWN = {
+    "cell": draw_cell,
+    "architecture": draw_architecture,
+    "precision": draw_precision,
+    "overview": draw_overview,
+    "fidelity": draw_fidelity,
+}
+
+
 def draw_figure(
     config: Config, results: Path, kind: str, output: Path, architecture: str = "", optimizer: str = ""
 ) -> None:
-    """Draw ``kind``: a ``cell`` (architecture and optimizer), an ``architecture``, the ``overview``, the ``fidelity``.
+    """Draw a figure of a ``kind`` in ``DRAWN``, from the files below ``results``, as PNG and PDF.
 
-    Raises: ``InvalidInput`` for another kind, or a cell that the config does not hold.
+    A ``cell`` and its ``precision`` study want an architecture and an optimizer (precision: of the config's first
+    seed), an ``architecture`` itself; ``overview`` and ``fidelity`` show all cells.
+
+    Raises: ``InvalidInput`` for another kind, or a cell that the config does not hold or study.
     """
     begun = time.monotonic()
-    if kind not in ("cell", "architecture", "overview", "fidelity"):
-        raise InvalidInput("kind", kind, "cell, architecture, overview or fidelity")
-    if kind == "cell":
-        config.require(architecture=architecture, optimizer=optimizer)
-        figure = cell_figure.draw(*cell_data(config, results, architecture, optimizer), architecture, optimizer)
-    elif kind == "architecture":
-        config.require(architecture=architecture)
-        cells = {name: cell_data(config, results, architecture, name) for name in config.optimizers}
-        figure = architecture_figure.draw(cells, architecture)
-    elif kind == "overview":
-        figure = overview_figure.draw(read_table(results / "tables" / "errors.csv"))
-    else:
-        figure = fidelity_figure.draw(read_table(results / "tables" / "fidelity.csv"))
+    if kind not in DRAWN:
+        raise InvalidInput("kind", kind, f"one of {', '.join(DRAWN)}")
+    figure = DRAWN[kind](config, results, architecture, optimizer)
     save(figure, [output.with_suffix(".png"), output.with_suffix(".pdf")])
     settings = config.model_dump(mode="json")
     write_json(output.with_suffix(".json"), provenance(settings, time.monotonic() - begun))

@@ -8,7 +8,8 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 from rodflow import config as configuration
 from rodflow.errors import InvalidInput
-from rodflow.layout import discrete_file, flow_file
+from rodflow.layout import discrete_file, flow_file, precision_file
+from rodflow.precision import study_settings
 from rodflow.provenance import code_digest
 
 try:
@@ -32,6 +33,10 @@ TABLES = expand(
     results=RESULTS,
     name=["errors.csv", "thresholds.csv", "fidelity.csv", "summary.md", "provenance.json"],
 )
+PRECISION_TABLES = expand("{results}/tables/{name}", results=RESULTS, name=["precision.csv", "precision.json"])
+# cells whose precision is studied need not be among the config's architectures and optimizers
+STUDIED_ARCHITECTURES = "|".join(sorted({a for a, _, _ in CONFIG.precision_studies})) or "none"
+STUDIED_OPTIMIZERS = "|".join(sorted({o for _, o, _ in CONFIG.precision_studies})) or "none"
 
 TABLE_OF = {"overview": "errors.csv", "fidelity": "fidelity.csv"}  # what these figures are drawn from
 
@@ -48,6 +53,19 @@ def all_figures():
     names = [f"cells/{a}-{o}" for a in CONFIG.architectures for o in CONFIG.optimizers]
     names += [f"architectures/{a}" for a in CONFIG.architectures] + list(TABLE_OF)
     return expand("{figures}/{name}.{format}", figures=FIGURES, name=names, format=["png", "pdf"])
+
+
+def precision_outputs():
+    if not CONFIG.precision_cells:
+        return []
+    figures = expand("{f}/precision/{c}.{format}", f=FIGURES, c=CONFIG.precision_cells, format=["png", "pdf"])
+    return PRECISION_TABLES + figures
+
+
+def studies_of(cells):
+    """The series of the precision studies of these cells, with their summaries."""
+    series = [precision_file(RESULTS, *cell) for cell in cells]
+    return [str(file.with_suffix(suffix)) for file in series for suffix in (".parquet", ".json")]
 
 
 def files_of(cells):

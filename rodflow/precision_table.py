@@ -1,0 +1,87 @@
+"""precision.csv: when each variant of a cell enters the edge, how violently, and how well the flows follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from rodflow.precision import FLOWS
+from rodflow.tables import at_the_edge, ratio
+from rodflow.yardsticks import EDGE
+
+ONSET = 0.01
+"""Share of the largest oscillation of any variant from which on the oscillation has set in."""
+
+COLUMNS = [
+    "architecture",
+    "optimizer",
+    "seed",
+    "variant",
+    "onset_step",
+    "overshoot",
+    *(f"error_eos_mean_{flow}" for flow in FLOWS),
+    "ratio",
+]
+
+
+def discrete_records(series: pd.DataFrame, variant: str, start: int = 0) -> pd.DataFrame:
+    """The records of a variant's discrete run from step ``start`` on."""
+    chosen = (series["variant"] == variant) & (series["flow"] == "discrete") & (series["step"] >= start)
+    return series[chosen].reset_index(drop=True)
+
+
+def flow_records(series: pd.DataFrame, variant: str, flow: str) -> pd.DataFrame:
+    """The records of a flow, with the effective sharpness of its variant's run as ``discrete_sharpness``."""
+    own = series[(series["variant"] == variant) & (series["flow"] == flow)]
+    run = discrete_records(series, variant)[["step", "sharpness"]]
+    return own.merge(run.rename(columns={"sharpness": "discrete_sharpness"}), on="step", how="left")
+
+
+def onset_step(series: pd.DataFrame, variant: str, start: int, threshold: float) -> int | None:
+    """The record at which a variant's oscillation sets in at the edge; None if it does not within the run.
+
+    It is the first record, from the flows' start on, that is both not before the first one with an effective
+    sharpness of ``EDGE`` thresholds or above, and has an oscillation above ``ONSET`` times the largest that any
+    variant reaches after the start. Any variant, since a run may end before its own oscillation has grown; and not
+    before the edge, since the oscillation is a second difference, in which a fast transient shows too.
+    """
+    run = discrete_records(series, variant, start)
+    discrete = (series["flow"] == "discrete") & (series["step"] >= start)
+    at_edge = (run["sharpness"] >= EDGE * threshold).cummax()
+    steps = run.loc[at_edge & (run["oscillation"] > ONSET * series.loc[discrete, "oscillation"].max()), "step"]
+    return int(steps.iloc[0]) if len(steps) else None
+
+
+def overshoot(series: pd.DataFrame, variant: str, start: int, threshold: float) -> float:
+    """The largest effective sharpness of a variant's run from the flows' start on, in thresholds."""
+    return float(discrete_records(series, variant, start)["sharpness"].max() / threshold)
+
+
+def rows(series: pd.DataFrame, summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of precision.csv of one study, one a variant.
+
+    ``error_eos_mean`` is the mean distance of a flow's centre from the run's, in weight space, over the records of
+    the edge window that the flow reached; ``ratio`` is the stable flow's over the drift-free rod flow's, over the
+    records that both reached.
+    """
+    start, threshold = summary["flow_start"], summary["threshold"]
+    found = []
+    for variant in series["variant"].unique():
+        flows = {flow: flow_records(series, variant, flow) for flow in FLOWS}
+        found.append(
+            {key: summary[key] for key in ("architecture", "optimizer", "seed")}
+            | {
+                "variant": variant,
+                "onset_step": onset_step(series, variant, start, threshold),
+                "overshoot": overshoot(series, variant, start, threshold),
+            }
+            | {f"error_eos_mean_{flow}": at_the_edge(flows[flow], summary)["error"].mean() for flow in FLOWS}
+            | {"ratio": ratio(flows["stable"], flows["drift_free_rod"], summary)}
+        )
+    return found
+
+
+def table(found: list[dict[str, Any]]) -> pd.DataFrame:
+    """precision.csv from the rows of all studies."""
+    return pd.DataFrame(found, columns=COLUMNS).astype({"onset_step": "Int64"})

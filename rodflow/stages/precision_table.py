@@ -1,0 +1,25 @@
+"""precision studies of all cells -> precision.csv."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rodflow import precision_table
+from rodflow.config import Config
+from rodflow.layout import precision_file
+from rodflow.provenance import provenance
+from rodflow.storage import read_json, read_table, write_json, write_table
+
+
+def aggregate_studies(config: Config, results: Path) -> None:
+    """Write ``tables/precision.csv``, its provenance beside it, from the studies below ``results/precision``."""
+    begun = time.monotonic()
+    rows = []
+    for cell in config.precision_studies:
+        file = precision_file(results, *cell)
+        rows += precision_table.rows(read_table(file), read_json(file.with_suffix(".json")))
+    output = results / "tables" / "precision.csv"
+    write_table(output, precision_table.table(rows))
+    settings = {"precision_cells": config.precision_cells, "seeds": config.seeds}
+    write_json(output.with_suffix(".json"), provenance(settings, time.monotonic() - begun))
