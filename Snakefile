@@ -13,6 +13,7 @@ include: "workflow/rules/discrete.smk"
 include: "workflow/rules/flows.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/landscapes.smk"
 
 
 onstart:

@@ -16,6 +16,7 @@ OptimizerName = Literal[
     "gd", "heavy_ball", "nesterov", "scalar_rmsprop", "rmsprop", "scalar_adam", "adam", "scalar_nadam", "nadam"
 ]
 FlowName = Literal["stable", "stable_corrected", "rod", "rod_low_rank", "drift_free_rod", "drift_free_rod_ode"]
+LandscapeName = Literal["quartic", "valley", "square_root"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -114,6 +115,7 @@ class Config(Strict):
     optimizers: list[OptimizerName] = Field(min_length=1)
     flows: list[FlowName] = Field(min_length=1)
     seeds: list[Seed] = Field([0], min_length=1)
+    landscapes: list[LandscapeName] = []
     dtype: Literal["float32", "float64"] = "float32"
     flow_dtype: Literal["float32", "float64"] = "float64"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -133,7 +135,7 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _complete(self) -> Config:
-        for name in ("architectures", "optimizers", "flows", "seeds"):
+        for name in ("architectures", "optimizers", "flows", "seeds", "landscapes"):
             names = getattr(self, name)
             if len(set(names)) != len(names):
                 raise ValueError(f"{name}: got {names}, allowed: each named once")
@@ -151,7 +153,10 @@ class Config(Strict):
         return [(a, o, s) for a in self.architectures for o in self.optimizers for s in self.seeds]
 
     def require(self, **names: str) -> None:
-        """Check names of kind ``architecture``, ``optimizer``, ``flow``. Raises: ``InvalidInput`` for one not held."""
+        """Check names, by kind: ``architecture``, ``optimizer``, ``flow``, ``landscape``.
+
+        Raises: ``InvalidInput`` for one not held.
+        """
         for kind, name in names.items():
             held = getattr(self, f"{kind}s")
             if name not in held:

@@ -13,3 +13,13 @@ def discrete_file(results: str | Path, architecture: str, optimizer: str, seed: 
 def flow_file(results: str | Path, architecture: str, optimizer: str, seed: int, flow: str) -> Path:
     """The time series of a flow; its summary lies beside it as .json."""
     return Path(results, "flows", f"{architecture}-{optimizer}-seed{seed}-{flow}.parquet")
+
+
+def landscape_file(results: str | Path, landscape: str) -> Path:
+    """The run and the flows on a toy landscape; its summary lies beside it as .json."""
+    return Path(results, "landscapes", f"{landscape}.parquet")
+
+
+def grid_file(landscape_file: Path) -> Path:
+    """The loss over the plane, beside the file of a landscape."""
+    return landscape_file.with_name(f"{landscape_file.stem}-grid.parquet")

@@ -72,7 +72,7 @@ def restored(project):
 def test_every_output_is_there_and_a_second_run_does_nothing(project):
     errors = pd.read_csv(project / "results/smoke/tables/errors.csv")
     assert list(errors["flow"]) == ["stable", "rod"]
-    for name in ("cells/mlp-gd", "architectures/mlp", "overview"):
+    for name in ("cells/mlp-gd", "architectures/mlp", "overview", "landscapes/valley"):
         for suffix in (".png", ".pdf", ".json"):
             assert (project / f"figures/smoke/{name}{suffix}").stat().st_size > 0
     assert planned(project) == set()
@@ -81,7 +81,7 @@ def test_every_output_is_there_and_a_second_run_does_nothing(project):
 def test_changed_plotting_draws_again_and_trains_nothing(restored):
     with open(restored / "rodflow/figures/style.py", "a") as file:
         file.write("\n# changed\n")
-    assert planned(restored) == {"cell_figure", "architecture_figure", "overview_figure"}
+    assert planned(restored) == {"cell_figure", "architecture_figure", "overview_figure", "landscape_figure"}
 
 
 def test_changed_flows_integrate_again_and_train_nothing(restored):

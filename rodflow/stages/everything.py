@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from rodflow.config import Config
-from rodflow.layout import discrete_file, flow_file
+from rodflow.layout import discrete_file, flow_file, landscape_file
 from rodflow.stages.dataset import prepare
 from rodflow.stages.discrete import run_cell
 from rodflow.stages.flow import run_flow
+from rodflow.stages.landscape import run_landscape
 from rodflow.stages.tables import aggregate
 from rodflow.storage import write_text
 
 
 def run_everything(config: Config, root: Path) -> None:
-    """Dataset, discrete runs, flows and tables below ``root/results/<run>``, laid out as the workflow does.
+    """Dataset, discrete runs, flows, tables and landscapes below ``root/results/<run>``, laid out as the workflow does.
 
     A cell whose files exist is not run again; there is no check that they belong to this config (Snakemake has one).
     """
@@ -32,3 +33,7 @@ def run_everything(config: Config, root: Path) -> None:
             if not output.with_suffix(".json").exists():
                 run_flow(config, *cell, flow, dataset, discrete, output)
     aggregate(config, results)
+    for landscape in config.landscapes:
+        output = landscape_file(results, landscape)
+        if not output.with_suffix(".json").exists():
+            run_landscape(landscape, output)
