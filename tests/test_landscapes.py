@@ -17,7 +17,7 @@ from rodflow.discrete import train
 from rodflow.errors import InvalidInput
 from rodflow.figures import landscape as landscape_figure
 from rodflow.figures.style import save
-from rodflow.flows import RodMap, StableFlow
+from rodflow.flows import RodFlow, RodMap, StableFlow
 from rodflow.flows.integrate import trajectory
 from rodflow.layout import grid_file, landscape_file
 from rodflow.objective import Objective
@@ -117,6 +117,16 @@ def test_onset_on_the_valley(results):
     error = read_json(landscape_file(results, "valley").with_suffix(".json"))["mean_error"]
     assert error["drift_free_rod"] < error["stable"] / 100
     assert error["rod"] > 0.9 * error["stable"]
+
+
+def test_the_half_difference_rod_enters_the_edge_if_it_starts_along_the_oscillation():
+    """The same valley from further off its floor, so that the oscillation is longer than the drift."""
+    valley, ours = LANDSCAPES["valley"], optimizer("gd", LANDSCAPES["valley"].learning_rate)
+    run = train(valley.objective, ours, point(valley.w0[0], 0.05), 160, record_interval=20)
+    entered = next(t for t in range(20, 160) if run.oscillation[t] > ONSET)
+    flow = RodFlow(valley.objective, ours)
+    lengths = {t: float(flow.rod(y)[1].abs()) for t, y in trajectory(flow, run.window(8), range(9, 161))}
+    assert next(t for t in range(20, 161) if lengths[t] > ONSET) == pytest.approx(entered, rel=0.1)
 
 
 @pytest.mark.parametrize("name", ["quartic", "square_root"])

@@ -18,6 +18,16 @@ from rodflow.figures.style import DISCRETE, FLOW_STYLE, RC, flow_style, in_order
 ENDS = "drift_free_rod"
 """The flow whose rod ends are drawn."""
 CONTOURS = 9
+LEVELS: dict[str, Any] = {"colors": "#d4d4d4", "linewidths": 0.8}
+ITERATES: dict[str, Any] = {
+    "color": "#b4b4b4",
+    "linewidth": 0.35,
+    "marker": ".",
+    "markersize": 3.5,
+    "markerfacecolor": "#303030",
+    "markeredgewidth": 0,
+    "zorder": 2,
+}
 
 
 @matplotlib.rc_context(RC)
@@ -85,18 +95,6 @@ def draw_plane(axes: Axes, series: dict[str, DataFrame], grid: DataFrame) -> Non
     axes.set_xlim(heights.columns[0], heights.columns[-1])
     axes.set_ylim(heights.index[0], heights.index[-1])
     axes.set(title="(a) In the plane: iterates, centres and rods; a dot where a flow ends", xlabel="x", ylabel="y")
-
-
-LEVELS: dict[str, Any] = {"colors": "#d4d4d4", "linewidths": 0.8}
-ITERATES: dict[str, Any] = {
-    "color": "#b4b4b4",
-    "linewidth": 0.35,
-    "marker": ".",
-    "markersize": 3.5,
-    "markerfacecolor": "#303030",
-    "markeredgewidth": 0,
-    "zorder": 2,
-}
 
 
 def ends_style() -> dict[str, Any]:
