@@ -14,6 +14,7 @@ include: "workflow/rules/flows.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/precision.smk"
+include: "workflow/rules/landscapes.smk"
 
 
 onstart:

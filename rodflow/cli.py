@@ -18,6 +18,7 @@ ConfigFile = Annotated[Path, typer.Option("--config", help="The run's config, a 
 Architecture = Annotated[str, typer.Option(help="mlp, cnn or vit.")]
 Optimizer = Annotated[str, typer.Option(help="One of the config's optimizers.")]
 Seed = Annotated[int, typer.Option(help="Seed of the initial weights.")]
+Landscape = Annotated[str, typer.Option(help="One of the config's landscapes.")]
 Dataset = Annotated[Path, typer.Option(help="Images prepared by the dataset stage (.npz).")]
 
 
@@ -80,6 +81,18 @@ def precision(
     study(configuration.load(config), architecture, optimizer, seed, dataset, output)
 
 
+def landscape(
+    config: ConfigFile,
+    landscape: Landscape,
+    output: Annotated[Path, typer.Option(help="Where the run and its flows go (.parquet).")],
+) -> None:
+    """Gradient descent and its flows on one toy landscape."""
+    from rodflow.stages.landscape import run_landscape
+
+    configuration.load(config).require(landscape=landscape)
+    run_landscape(landscape, output)
+
+
 Results = Annotated[Path, typer.Option(help="The run's results folder.")]
 
 
@@ -103,15 +116,17 @@ def precision_table(config: ConfigFile, results: Results) -> None:
 def figure(
     config: ConfigFile,
     results: Results,
-    kind: Annotated[str, typer.Argument(help="cell, architecture, precision, overview or fidelity.")],
+    kind: Annotated[str, typer.Argument(help="cell, architecture, precision, landscape, overview or fidelity.")],
     output: Annotated[Path, typer.Option(help="The figure's path without suffix; PNG and PDF are written.")],
     architecture: Architecture = "",
     optimizer: Optimizer = "",
+    landscape: Landscape = "",
 ) -> None:
     """Draw one figure from the files of a run."""
     from rodflow.stages.figure import draw_figure
 
-    draw_figure(configuration.load(config), results, kind, output, architecture, optimizer)
+    names = {"architecture": architecture, "optimizer": optimizer, "landscape": landscape}
+    draw_figure(configuration.load(config), results, kind, output, **names)
 
 
 @app.command()

@@ -16,6 +16,7 @@ OptimizerName = Literal[
     "gd", "heavy_ball", "nesterov", "scalar_rmsprop", "rmsprop", "scalar_adam", "adam", "scalar_nadam", "nadam"
 ]
 FlowName = Literal["stable", "stable_corrected", "rod", "rod_low_rank", "drift_free_rod", "drift_free_rod_ode"]
+LandscapeName = Literal["quartic", "valley", "square_root"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -117,6 +118,7 @@ class Config(Strict):
     optimizers: list[OptimizerName] = Field(min_length=1)
     flows: list[FlowName] = Field(min_length=1)
     seeds: list[Seed] = Field([0], min_length=1)
+    landscapes: list[LandscapeName] = []
     dtype: Literal["float32", "float64"] = "float32"
     perturbation: float = Field(0.0, ge=0, allow_inf_nan=False)
     flow_dtype: Literal["float32", "float64"] = "float64"
@@ -138,7 +140,7 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _complete(self) -> Config:
-        for name in ("architectures", "optimizers", "flows", "seeds", "precision_cells"):
+        for name in ("architectures", "optimizers", "flows", "seeds", "precision_cells", "landscapes"):
             names = getattr(self, name)
             if len(set(names)) != len(names):
                 raise ValueError(f"{name}: got {names}, allowed: each named once")
@@ -160,7 +162,10 @@ class Config(Strict):
         return [(*name.split("-"), s) for name in self.precision_cells for s in self.seeds]  # type: ignore[misc]
 
     def require(self, **names: str) -> None:
-        """Check names of kind ``architecture``, ``optimizer``, ``flow``. Raises: ``InvalidInput`` for one not held."""
+        """Check names, by kind: ``architecture``, ``optimizer``, ``flow``, ``landscape``.
+
+        Raises: ``InvalidInput`` for one not held.
+        """
         for kind, name in names.items():
             held = getattr(self, f"{kind}s")
             if name not in held:

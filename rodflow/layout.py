@@ -18,3 +18,13 @@ def flow_file(results: str | Path, architecture: str, optimizer: str, seed: int,
 def precision_file(results: str | Path, architecture: str, optimizer: str, seed: int) -> Path:
     """The series of a cell's precision study; its summary lies beside it as .json."""
     return Path(results, "precision", f"{architecture}-{optimizer}-seed{seed}.parquet")
+
+
+def landscape_file(results: str | Path, landscape: str) -> Path:
+    """The run and the flows on a toy landscape; its summary lies beside it as .json."""
+    return Path(results, "landscapes", f"{landscape}.parquet")
+
+
+def grid_file(landscape_file: Path) -> Path:
+    """The loss over the plane, beside the file of a landscape."""
+    return landscape_file.with_name(f"{landscape_file.stem}-grid.parquet")

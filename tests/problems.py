@@ -12,7 +12,7 @@ from torch.func import functional_call
 from rodflow.discrete import Window
 from rodflow.objective import Objective, flat_parameters
 from rodflow.optimizers import OPTIMIZERS, Optimizer, State
-from rodflow.problems import Problem, digits
+from rodflow.problems import Problem, digits, landscapes
 from rodflow.problems.architectures import build
 
 
@@ -30,27 +30,49 @@ def quadratic(hessian: Tensor) -> Landscape:
     return Landscape(Objective(lambda w: w @ (hessian @ w) / 2), lambda w: hessian @ w, lambda w: hessian)
 
 
-def quartic(sharpness: float, softening: float) -> Landscape:
-    """L = S w^2/2 - Q w^4/4, summed over components: the sharpness falls away from the minimum."""
+def quartic(sharpness: float | tuple[float, ...], softening: float | tuple[float, ...]) -> Landscape:
+    """:func:`rodflow.problems.landscapes.quartic`; numbers, or tuples of one for each component."""
+    s, q = torch.as_tensor(sharpness, dtype=torch.float64), torch.as_tensor(softening, dtype=torch.float64)
     return Landscape(
-        Objective(lambda w: (sharpness * w**2 / 2 - softening * w**4 / 4).sum()),
-        lambda w: sharpness * w - softening * w**3,
-        lambda w: torch.diag(sharpness - 3 * softening * w**2),
+        Objective(landscapes.quartic(sharpness, softening)),
+        lambda w: s * w - q * w**3,
+        lambda w: torch.diag(s - 3 * q * w**2),
     )
 
 
-def valley(sharpness: float = 1.0, sharpening: float = 0.5, slope: float = 0.1) -> Landscape:
-    """L = (s + r x) y^2/2 - p x, w = (x, y): along the floor y = 0 the sharpness is s + r x and x falls at rate p."""
+def valley(sharpness: float = 1.0, sharpening: float = 0.5, slope: float = 0.1, curvature: float = 0.0) -> Landscape:
+    """:func:`rodflow.problems.landscapes.valley`."""
     return Landscape(
-        Objective(lambda w: (sharpness + sharpening * w[0]) * w[1] ** 2 / 2 - slope * w[0]),
-        lambda w: torch.stack([sharpening * w[1] ** 2 / 2 - slope, (sharpness + sharpening * w[0]) * w[1]]),
+        Objective(landscapes.valley(sharpness, sharpening, slope, curvature)),
+        lambda w: torch.stack(
+            [sharpening * w[1] ** 2 / 2 - slope + curvature * w[0], (sharpness + sharpening * w[0]) * w[1]]
+        ),
         lambda w: torch.stack(
             [
-                torch.stack([torch.zeros_like(w[0]), sharpening * w[1]]),
+                torch.stack([torch.full_like(w[0], curvature), sharpening * w[1]]),
                 torch.stack([sharpening * w[1], sharpness + sharpening * w[0]]),
             ]
         ),
     )
+
+
+def square_root(narrowing: float = 0.1) -> Landscape:
+    """:func:`rodflow.problems.landscapes.square_root`."""
+    r = narrowing
+
+    def gradient(w: Tensor) -> Tensor:
+        x, y = w
+        u = 1 + y**2
+        return torch.stack([2 * r * x * y**2 * u**-0.5, (1 + r * x**2) * (2 * y + y**3) * u**-1.5])
+
+    def hessian(w: Tensor) -> Tensor:
+        x, y = w
+        u = 1 + y**2
+        mixed = 2 * r * x * (2 * y + y**3) * u**-1.5
+        second = (1 + r * x**2) * (2 - y**2) * u**-2.5
+        return torch.stack([torch.stack([2 * r * y**2 * u**-0.5, mixed]), torch.stack([mixed, second])])
+
+    return Landscape(Objective(landscapes.square_root(narrowing)), gradient, hessian)
 
 
 def bowl(dimension: int = 3) -> Landscape:

@@ -10,6 +10,7 @@ from rodflow.errors import InvalidInput
 from rodflow.flows import FLOWS
 from rodflow.optimizers import OPTIMIZERS
 from rodflow.problems.architectures import ARCHITECTURES
+from rodflow.problems.landscapes import LANDSCAPES
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,7 +35,7 @@ def test_default_run_holds_every_cell():
 
 def test_names_in_the_schema_are_those_of_the_code():
     literal = configuration.json_schema()
-    for names in (OPTIMIZERS, ARCHITECTURES, FLOWS):
+    for names in (OPTIMIZERS, ARCHITECTURES, FLOWS, LANDSCAPES):
         assert all(f'"{name}"' in literal for name in names)
 
 
@@ -44,6 +45,8 @@ def test_names_in_the_schema_are_those_of_the_code():
         ({"optimizers": ["sgdd"]}, "optimizers.0", "sgdd"),
         ({"architectures": ["rnn"]}, "architectures.0", "rnn"),
         ({"flows": ["river"]}, "flows.0", "river"),
+        ({"landscapes": ["hill"]}, "landscapes.0", "hill"),
+        ({"landscapes": ["valley", "valley"]}, "landscapes", "valley"),
         ({"data": {"dataset": "imagenet"}}, "data.dataset", "imagenet"),
         ({"learning_rate": 0.1}, "learning_rate", "0.1"),
         ({"data": {"colour": 1}}, "data.colour", "1"),

@@ -151,6 +151,6 @@ def test_other_formats_are_refused(tmp_path):
 
 
 def test_needs_no_torch():
-    modules = "rodflow.figures.cell, rodflow.figures.architecture, rodflow.figures.overview"
+    modules = ", ".join(f"rodflow.figures.{name}" for name in ("cell", "architecture", "overview", "landscape"))
     check = f"import sys, {modules}; sys.exit(bool({{'torch', 'h5py', 'matplotlib.pyplot'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from problems import bowl, central_difference, digits_mlp, network, quartic, valley
+from problems import bowl, central_difference, digits_mlp, network, quartic, square_root, valley
 
 from rodflow.errors import InvalidInput
 from rodflow.objective import Cost, Objective, flat_parameters
@@ -48,7 +48,7 @@ def test_hessian_products_against_dense_hessian(criterion, chunk_size):
         close(objective.hessian_vector_product(net.w0, v), dense @ v)
 
 
-@pytest.mark.parametrize("landscape", [quartic(2.0, 0.7), valley(), bowl(2)])
+@pytest.mark.parametrize("landscape", [quartic(2.0, 0.7), valley(curvature=0.3), square_root(), bowl(2)])
 def test_toy_landscape_needs_no_data(landscape):
     w = torch.tensor([0.3, -0.4], dtype=torch.float64)
     v = torch.tensor([1.0, 2.0], dtype=torch.float64)

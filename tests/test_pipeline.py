@@ -20,7 +20,7 @@ from rodflow.stages import discrete as discrete_stage
 from rodflow.stages.everything import run_everything
 
 ROOT = Path(__file__).parents[1]
-SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | {"landscapes": []}
 
 
 def run(tmp_path: Path, **changes) -> Path:
@@ -65,7 +65,8 @@ def test_a_diverging_run_is_marked_and_the_others_go_on(tmp_path):
 
 
 def test_a_stored_run_comes_back(tmp_path):
-    results = run(tmp_path, architectures=["mlp"], optimizers=["adam"], flows=["stable"])
+    results = run(tmp_path, architectures=["mlp"], optimizers=["adam"], flows=["stable"], landscapes=["valley"])
+    assert (results / "landscapes" / "valley.json").exists()
     stored = discrete_stage.load(results / "discrete" / "mlp-adam-seed0.h5")
     config = configuration.load(results / "config.yaml")
     problem = discrete_stage.cell_problem(config, "mlp", 0, results / "dataset.npz", config.dtype)

@@ -73,7 +73,8 @@ def test_every_output_is_there_and_a_second_run_does_nothing(project):
     errors = pd.read_csv(project / "results/smoke/tables/errors.csv")
     assert list(errors["flow"]) == ["stable", "rod"]
     assert len(pd.read_csv(project / "results/smoke/tables/precision.csv")) == 3
-    for name in ("cells/mlp-gd", "architectures/mlp", "overview", "fidelity", "precision/mlp-gd"):
+    drawn = ("cells/mlp-gd", "architectures/mlp", "overview", "fidelity", "precision/mlp-gd", "landscapes/valley")
+    for name in drawn:
         for suffix in (".png", ".pdf", ".json"):
             assert (project / f"figures/smoke/{name}{suffix}").stat().st_size > 0
     assert planned(project) == set()
@@ -82,7 +83,8 @@ def test_every_output_is_there_and_a_second_run_does_nothing(project):
 def test_changed_plotting_draws_again_and_trains_nothing(restored):
     with open(restored / "rodflow/figures/style.py", "a") as file:
         file.write("\n# changed\n")
-    assert planned(restored) == {"cell_figure", "architecture_figure", "table_figure", "precision_figure"}
+    kinds = ("cell", "architecture", "table", "precision", "landscape")
+    assert planned(restored) == {f"{kind}_figure" for kind in kinds}
 
 
 def test_changed_flows_integrate_again_and_train_nothing(restored):

@@ -72,12 +72,15 @@ LABELS = {
     "mlp": "MLP",
     "cnn": "CNN",
     "vit": "ViT",
+    "quartic": "Quartic",
+    "valley": "Sharpening valley",
+    "square_root": "Square-root trough",
 }
-"""Readers' names of optimizers and architectures, in the order in which figures show them."""
+"""Readers' names of optimizers, architectures and landscapes, in the order in which figures show them."""
 
 
 def label(name: str) -> str:
-    """The reader's name of an optimizer or an architecture; an unknown one keeps its own."""
+    """The reader's name of an optimizer, an architecture or a landscape; an unknown one keeps its own."""
     return LABELS.get(name, name)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from rodflow.config import Config
-from rodflow.layout import discrete_file, flow_file, precision_file
+from rodflow.layout import discrete_file, flow_file, landscape_file, precision_file
 from rodflow.stages.dataset import prepare
 from rodflow.stages.discrete import run_cell
 from rodflow.stages.flow import run_flow
+from rodflow.stages.landscape import run_landscape
 from rodflow.stages.precision import study
 from rodflow.stages.precision_table import aggregate_studies
 from rodflow.stages.tables import aggregate
@@ -40,3 +41,7 @@ def run_everything(config: Config, root: Path) -> None:
             study(config, *cell, dataset, output)
     if config.precision_studies:
         aggregate_studies(config, results)
+    for landscape in config.landscapes:
+        output = landscape_file(results, landscape)
+        if not output.with_suffix(".json").exists():
+            run_landscape(landscape, output)

@@ -13,13 +13,16 @@ from rodflow.errors import InvalidInput
 from rodflow.figures import architecture as architecture_figure
 from rodflow.figures import cell as cell_figure
 from rodflow.figures import fidelity as fidelity_figure
+from rodflow.figures import landscape as landscape_figure
 from rodflow.figures import overview as overview_figure
 from rodflow.figures import precision as precision_figure
 from rodflow.figures.style import save
-from rodflow.layout import discrete_file, flow_file, precision_file
+from rodflow.layout import discrete_file, flow_file, grid_file, landscape_file, precision_file
 from rodflow.provenance import provenance
 from rodflow.storage import read_json, read_table, write_json
 
+Names = dict[str, str]
+"""What a figure is of: an ``architecture``, an ``optimizer``, a ``landscape``; empty where it is not asked for."""
 CellData = tuple[dict[tuple[str, int], pd.DataFrame], dict[int, pd.DataFrame], float]
 
 
@@ -34,27 +37,35 @@ def cell_data(config: Config, results: Path, architecture: str, optimizer: str) 
     return series, discrete, threshold
 
 
-def draw_cell(config: Config, results: Path, architecture: str, optimizer: str) -> Figure:
+def draw_cell(config: Config, results: Path, names: Names) -> Figure:
+    architecture, optimizer = names["architecture"], names["optimizer"]
     config.require(architecture=architecture, optimizer=optimizer)
     return cell_figure.draw(*cell_data(config, results, architecture, optimizer), architecture, optimizer)
 
 
-def draw_architecture(config: Config, results: Path, architecture: str, _: str) -> Figure:
+def draw_architecture(config: Config, results: Path, names: Names) -> Figure:
+    architecture = names["architecture"]
     config.require(architecture=architecture)
     cells = {name: cell_data(config, results, architecture, name) for name in config.optimizers}
     return architecture_figure.draw(cells, architecture)
 
 
-def draw_precision(config: Config, results: Path, architecture: str, optimizer: str) -> Figure:
-    file = precision_file(results, architecture, optimizer, config.seeds[0])
+def draw_precision(config: Config, results: Path, names: Names) -> Figure:
+    file = precision_file(results, names["architecture"], names["optimizer"], config.seeds[0])
     return precision_figure.draw(read_table(file), read_json(file.with_suffix(".json")))
 
 
-def draw_overview(_: Config, results: Path, *__: str) -> Figure:
+def draw_landscape(config: Config, results: Path, names: Names) -> Figure:
+    config.require(landscape=names["landscape"])
+    file = landscape_file(results, names["landscape"])
+    return landscape_figure.draw(read_table(file), read_table(grid_file(file)), read_json(file.with_suffix(".json")))
+
+
+def draw_overview(_: Config, results: Path, __: Names) -> Figure:
     return overview_figure.draw(read_table(results / "tables" / "errors.csv"))
 
 
-def draw_fidelity(_: Config, results: Path, *__: str) -> Figure:
+def draw_fidelity(_: Config, results: Path, __: Names) -> Figure:
     return fidelity_figure.draw(read_table(results / "tables" / "fidelity.csv"))
 
 
@@ -62,25 +73,24 @@ DRAWN = {
     "cell": draw_cell,
     "architecture": draw_architecture,
     "precision": draw_precision,
+    "landscape": draw_landscape,
     "overview": draw_overview,
     "fidelity": draw_fidelity,
 }
 
 
-def draw_figure(
-    config: Config, results: Path, kind: str, output: Path, architecture: str = "", optimizer: str = ""
-) -> None:
+def draw_figure(config: Config, results: Path, kind: str, output: Path, **names: str) -> None:
     """Draw a figure of a ``kind`` in ``DRAWN``, from the files below ``results``, as PNG and PDF.
 
-    A ``cell`` and its ``precision`` study want an architecture and an optimizer (precision: of the config's first
-    seed), an ``architecture`` itself; ``overview`` and ``fidelity`` show all cells.
+    A ``cell`` and its ``precision`` study (of the config's first seed) want the names of an ``architecture`` and an
+    ``optimizer``, an ``architecture`` and a ``landscape`` their own; ``overview`` and ``fidelity`` show all cells.
 
-    Raises: ``InvalidInput`` for another kind, or a cell that the config does not hold or study.
+    Raises: ``InvalidInput`` for another kind, or for what the config does not hold or study.
     """
     begun = time.monotonic()
     if kind not in DRAWN:
         raise InvalidInput("kind", kind, f"one of {', '.join(DRAWN)}")
-    figure = DRAWN[kind](config, results, architecture, optimizer)
+    figure = DRAWN[kind](config, results, {"architecture": "", "optimizer": "", "landscape": ""} | names)
     save(figure, [output.with_suffix(".png"), output.with_suffix(".pdf")])
     settings = config.model_dump(mode="json")
     write_json(output.with_suffix(".json"), provenance(settings, time.monotonic() - begun))

@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 from rodflow import config as configuration
 from rodflow.errors import InvalidInput
-from rodflow.layout import discrete_file, flow_file, precision_file
+from rodflow.layout import discrete_file, flow_file, grid_file, landscape_file, precision_file
 from rodflow.precision import study_settings
 from rodflow.provenance import code_digest
 
@@ -52,6 +52,7 @@ wildcard_constraints:
 def all_figures():
     names = [f"cells/{a}-{o}" for a in CONFIG.architectures for o in CONFIG.optimizers]
     names += [f"architectures/{a}" for a in CONFIG.architectures] + list(TABLE_OF)
+    names += [f"landscapes/{name}" for name in CONFIG.landscapes]
     return expand("{figures}/{name}.{format}", figures=FIGURES, name=names, format=["png", "pdf"])
 
 

@@ -1,0 +1,49 @@
+# Toy landscapes: gradient descent and its flows in the plane, and a figure of each
+wildcard_constraints:
+    landscape="|".join(CONFIG.landscapes) or "none",
+
+
+rule landscape:
+    output:
+        series=str(landscape_file(RESULTS, "{landscape}")),
+        grid=str(grid_file(landscape_file(RESULTS, "{landscape}"))),
+        summary=str(landscape_file(RESULTS, "{landscape}").with_suffix(".json")),
+    log:
+        f"{LOGS}/landscapes/{{landscape}}.log",
+    benchmark:
+        f"{BENCHMARKS}/landscapes/{{landscape}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        config=CONFIG_FILE,
+        code=code_digest("rodflow.stages.landscape"),
+    shell:
+        "OMP_NUM_THREADS={threads} python -m rodflow landscape --config {params.config}"
+        " --landscape {wildcards.landscape} --output {output.series} 2> {log} || (cat {log} >&2; exit 1)"
+
+
+rule landscape_figure:
+    input:
+        rules.landscape.output,
+    output:
+        multiext(f"{FIGURES}/landscapes/{{landscape}}", ".png", ".pdf", ".json"),
+    log:
+        f"{LOGS}/figures/landscapes/{{landscape}}.log",
+    benchmark:
+        f"{BENCHMARKS}/figures/landscapes/{{landscape}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        config=CONFIG_FILE,
+        code=code_digest("rodflow.stages.figure"),
+        results=results_of,
+        stem=stem_of,
+    shell:
+        "python -m rodflow figure --config {params.config} --results {params.results} --output {params.stem}"
+        " --landscape {wildcards.landscape} landscape 2> {log} || (cat {log} >&2; exit 1)"
