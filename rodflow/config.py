@@ -88,6 +88,15 @@ class Hyperparameters(Strict):
     bias_correction: bool = True
 
 
+class HyperparameterChanges(Strict):
+    """What one optimizer has instead of the shared hyperparameters."""
+
+    beta1: float | None = Field(None, ge=0, lt=1)
+    beta2: float | None = Field(None, ge=0, lt=1)
+    epsilon: float | None = Field(None, ge=0)
+    bias_correction: bool | None = None
+
+
 class Sharpness(Strict):
     """The eigensolver: number of eigenvalues, relative residual."""
 
@@ -132,6 +141,7 @@ class Config(Strict):
     data: Data = Data()
     sizes: Sizes = Sizes()
     hyperparameters: Hyperparameters = Hyperparameters()
+    hyperparameters_of: dict[OptimizerName, HyperparameterChanges] = {}
     maximum_sharpness: Positive = 4.0
     learning_rates: dict[Architecture, dict[OptimizerName, Positive]]
     sharpness: Sharpness = Sharpness()
@@ -171,11 +181,17 @@ class Config(Strict):
             if name not in held:
                 raise InvalidInput(kind, name, f"one of the config's: {', '.join(held)}")
 
+    def hyperparameters_for(self, optimizer: str) -> dict[str, Any]:
+        """The shared hyperparameters, with this optimizer's own in their place."""
+        own = self.hyperparameters_of.get(optimizer)  # type: ignore[call-overload]
+        return self.hyperparameters.model_dump() | ({} if own is None else own.model_dump(exclude_none=True))
+
     def discrete_settings(self, architecture: str, optimizer: str) -> dict[str, Any]:
         """All that the discrete run of a cell depends on, its seed and code aside."""
         whole = self.model_dump(mode="json")
         kept = ("data", "dtype", "device", "threads", "steps", "record_interval", "flow_start", "loss", "chunk_size")
-        return {key: whole[key] for key in (*kept, "perturbation", "hyperparameters", "sharpness")} | {
+        return {key: whole[key] for key in (*kept, "perturbation", "sharpness")} | {
+            "hyperparameters": self.hyperparameters_for(optimizer),
             "sizes": whole["sizes"][architecture],
             "learning_rate": self.learning_rates[architecture][optimizer],  # type: ignore[index]
         }

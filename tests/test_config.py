@@ -108,3 +108,13 @@ def test_settings_of_a_cell_leave_out_the_other_cells():
     assert one.discrete_settings("mlp", "gd") == other.discrete_settings("mlp", "gd")
     assert one.discrete_settings("mlp", "adam") != other.discrete_settings("mlp", "adam")
     assert one.flow_settings("mlp", "gd", "stable") == other.flow_settings("mlp", "gd", "stable")
+
+
+def test_an_optimizers_own_hyperparameters_take_the_place_of_the_shared_ones():
+    own = {"adam": {"beta2": 0.9}}
+    config = configuration.parse(smoke(hyperparameters={"beta1": 0.8}, hyperparameters_of=own))
+    assert config.discrete_settings("mlp", "adam")["hyperparameters"]["beta2"] == 0.9
+    assert config.discrete_settings("mlp", "adam")["hyperparameters"]["beta1"] == 0.8
+    assert config.discrete_settings("mlp", "gd")["hyperparameters"]["beta2"] == 0.99
+    with pytest.raises(InvalidInput, match=r"hyperparameters_of\.adam\.beta3"):
+        configuration.parse(smoke(hyperparameters_of={"adam": {"beta3": 0.9}}))

@@ -53,11 +53,13 @@ class Solver:
         right_hand_side = field
         if self.method in ADAPTIVE_METHODS:
             options = {"max_num_steps": self.max_steps, "max_step": self.step}
-            # a trial step may leave the field's domain (nu < 0): a huge value makes the solver refuse it and halve
+            # a trial step may leave the field's domain (nu < 0): huge values make the solver refuse it and halve; in
+            # every component, since the solver looks at a mean over all of them
             huge = torch.finfo(y.dtype).max ** 0.25
 
             def right_hand_side(t: Tensor, y: Tensor) -> Tensor:
-                return torch.nan_to_num(field(t, y), nan=huge, posinf=huge, neginf=-huge)
+                velocity = field(t, y)
+                return velocity if torch.isfinite(velocity).all() else torch.full_like(y, huge)
 
         times = torch.tensor([t0, t1], dtype=torch.float64, device=y.device)
         try:

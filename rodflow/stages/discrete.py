@@ -25,7 +25,7 @@ WARM_UP = 20
 def cell_optimizer(config: Config, architecture: str, optimizer: str) -> Optimizer:
     """The step map of a cell."""
     rate = config.learning_rates[architecture][optimizer]  # type: ignore[index]
-    return OPTIMIZERS[optimizer](learning_rate=rate, **config.hyperparameters.model_dump())
+    return OPTIMIZERS[optimizer](learning_rate=rate, **config.hyperparameters_for(optimizer))
 
 
 def cell_problem(config: Config, architecture: str, seed: int, dataset: Path, dtype: str) -> Problem:
