@@ -49,10 +49,12 @@ class Solver:
 
         Raises: ``FlowDiverged`` when the solver cannot reach t1.
         """
+        times = torch.tensor([t0, t1], dtype=torch.float64, device=y.device)
         options: dict = {"step_size": self.step}
         right_hand_side = field
         if self.method in ADAPTIVE_METHODS:
-            options = {"max_num_steps": self.max_steps, "max_step": self.step}
+            # the last step ends at t1: stepping past it and interpolating would be less accurate than the steps are
+            options = {"max_num_steps": self.max_steps, "max_step": self.step, "step_t": times[1:]}
             # a trial step may leave the field's domain (nu < 0): huge values make the solver refuse it and halve; in
             # every component, since the solver looks at a mean over all of them
             huge = torch.finfo(y.dtype).max ** 0.25
@@ -61,7 +63,6 @@ class Solver:
                 velocity = field(t, y)
                 return velocity if torch.isfinite(velocity).all() else torch.full_like(y, huge)
 
-        times = torch.tensor([t0, t1], dtype=torch.float64, device=y.device)
         try:
             with torch.no_grad():
                 return odeint(
