@@ -81,6 +81,7 @@ def precision(
     study(configuration.load(config), architecture, optimizer, seed, dataset, output)
 
 
+@app.command()
 def landscape(
     config: ConfigFile,
     landscape: Landscape,
