@@ -33,8 +33,13 @@ _HOMES = {
         "Adam",
         "ScalarNAdam",
         "NAdam",
+        "AdamW",
+        "Adagrad",
+        "QHM",
         "OPTIMIZERS",
     ],
+    "rodflow.own_optimizer": ["step_map"],
+    "rodflow.schedules": ["Scheduled"],
     "rodflow.discrete": ["train", "DiscreteRun", "Window"],
     "rodflow.curvature": ["Curvature"],
     "rodflow.flows": [
@@ -52,12 +57,13 @@ _HOMES = {
     "rodflow.errors": ["InvalidInput"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted([*_HOME_OF, "problems"])
+_MODULES = ("problems", "schedules")
+__all__ = sorted([*_HOME_OF, *_MODULES])
 
 
 def __getattr__(name: str) -> Any:
-    if name == "problems":
-        return importlib.import_module("rodflow.problems")
+    if name in _MODULES:
+        return importlib.import_module(f"rodflow.{name}")
     if name in _HOME_OF:
         return getattr(importlib.import_module(_HOME_OF[name]), name)
     raise AttributeError(f"module 'rodflow' has no attribute {name!r}")

@@ -13,7 +13,18 @@ from rodflow.errors import InvalidInput
 
 Architecture = Literal["mlp", "cnn", "vit"]
 OptimizerName = Literal[
-    "gd", "heavy_ball", "nesterov", "scalar_rmsprop", "rmsprop", "scalar_adam", "adam", "scalar_nadam", "nadam"
+    "gd",
+    "heavy_ball",
+    "nesterov",
+    "scalar_rmsprop",
+    "rmsprop",
+    "scalar_adam",
+    "adam",
+    "scalar_nadam",
+    "nadam",
+    "adamw",
+    "adagrad",
+    "qhm",
 ]
 FlowName = Literal["stable", "stable_corrected", "rod", "rod_low_rank", "drift_free_rod", "drift_free_rod_ode"]
 LandscapeName = Literal["quartic", "valley", "square_root"]
@@ -86,6 +97,8 @@ class Hyperparameters(Strict):
     beta2: float = Field(0.99, ge=0, lt=1)
     epsilon: float = Field(1e-8, ge=0)
     bias_correction: bool = True
+    weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
+    momentum_share: float = Field(0.7, ge=0, le=1)
 
 
 class HyperparameterChanges(Strict):
@@ -95,6 +108,17 @@ class HyperparameterChanges(Strict):
     beta2: float | None = Field(None, ge=0, lt=1)
     epsilon: float | None = Field(None, ge=0)
     bias_correction: bool | None = None
+    weight_decay: float | None = Field(None, ge=0, allow_inf_nan=False)
+    momentum_share: float | None = Field(None, ge=0, le=1)
+
+
+class ScheduleSettings(Strict):
+    """The factor of every learning rate over the run (see ``rodflow.schedules``); each kind takes what it has."""
+
+    kind: Literal["constant", "warmup", "cosine", "warmup_cosine"] = "constant"
+    warmup: Count = 100
+    floor: float = Field(0.1, gt=0, le=1)
+    horizon: Count | None = None
 
 
 class Sharpness(Strict):
@@ -142,6 +166,7 @@ class Config(Strict):
     sizes: Sizes = Sizes()
     hyperparameters: Hyperparameters = Hyperparameters()
     hyperparameters_of: dict[OptimizerName, HyperparameterChanges] = {}
+    schedule: ScheduleSettings = ScheduleSettings()
     maximum_sharpness: Positive = 4.0
     learning_rates: dict[Architecture, dict[OptimizerName, Positive]]
     sharpness: Sharpness = Sharpness()
@@ -159,6 +184,9 @@ class Config(Strict):
                 raise ValueError(f"learning_rates.{architecture}.{optimizer}: missing, allowed: a positive number")
         if not self.record_interval <= self.steps:
             raise ValueError(f"record_interval: got {self.record_interval}, allowed: at most the steps, {self.steps}")
+        warmup, horizon = self.schedule.warmup, self.horizon
+        if self.schedule.kind == "warmup_cosine" and not warmup < horizon:
+            raise ValueError(f"schedule.warmup: got {warmup}, allowed: fewer steps than the horizon, {horizon}")
         return self
 
     @property
@@ -170,6 +198,11 @@ class Config(Strict):
     def precision_studies(self) -> list[tuple[str, str, int]]:
         """Architecture, optimizer and seed of each cell whose precision is studied; the grid need not hold it."""
         return [(*name.split("-"), s) for name in self.precision_cells for s in self.seeds]  # type: ignore[misc]
+
+    @property
+    def horizon(self) -> int:
+        """Steps after which the schedule has come down to its floor."""
+        return self.schedule.horizon or self.steps
 
     def require(self, **names: str) -> None:
         """Check names, by kind: ``architecture``, ``optimizer``, ``flow``, ``landscape``.
@@ -190,7 +223,7 @@ class Config(Strict):
         """All that the discrete run of a cell depends on, its seed and code aside."""
         whole = self.model_dump(mode="json")
         kept = ("data", "dtype", "device", "threads", "steps", "record_interval", "flow_start", "loss", "chunk_size")
-        return {key: whole[key] for key in (*kept, "perturbation", "sharpness")} | {
+        return {key: whole[key] for key in (*kept, "perturbation", "sharpness", "schedule")} | {
             "hyperparameters": self.hyperparameters_for(optimizer),
             "sizes": whole["sizes"][architecture],
             "learning_rate": self.learning_rates[architecture][optimizer],  # type: ignore[index]

@@ -86,7 +86,8 @@ class DiscreteRun:
     Every step: ``loss``, ``gradient_norm``, ``oscillation`` ``[T + 2]``, the last being ``||w_t - w*_t||`` with
     ``w*_t = (w_{t-1} + 2 w_t + w_{t+1}) / 4``. At each of ``record_steps`` ``[R]``: the state at ``states``, the
     centre w*_t in ``midpoints [R, d]``, there the largest eigenvalues ``sharpness [R, count]`` of
-    ``lr P^-1/2 H P^-1/2``, and ``oscillation_along_sharpest [R]``, the oscillation's part along the first eigenvector.
+    ``lr P^-1/2 H P^-1/2`` at that step's rate, and ``oscillation_along_sharpest [R]``, the oscillation's part along
+    the first eigenvector.
     After a divergence, at step ``diverged_at``, what was not reached is NaN.
     ``perturbation`` is the largest relative error that was put on each weight after each step.
     """
@@ -217,7 +218,7 @@ def train(
             for kept, part in zip(run.states, state, strict=True):
                 kept[i] = part
             preconditioner = optimizer.preconditioner(centre.nu, t)
-            run.sharpness[i] = curvature.effective_sharpness(centre.w, preconditioner, optimizer.learning_rate)
+            run.sharpness[i] = curvature.effective_sharpness(centre.w, preconditioner, optimizer.rate(t))
             run.oscillation_along_sharpest[i] = curvature.along_sharpest(state.w - centre.w, preconditioner)[0]
         previous, state = state, following
     _forget_after(run)

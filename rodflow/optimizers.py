@@ -31,7 +31,8 @@ class StepMap:
     """One step of a full-batch optimizer, ``state, gradient, t -> state``; t counts the steps before this one.
 
     A user's own optimizer overrides :meth:`init` and :meth:`step` (or :meth:`increment`, where the difference of two
-    states would lose digits), :meth:`preconditioner` if it has one, and sets ``threshold`` if it is known.
+    states would lose digits), :meth:`preconditioner` if it has one, and sets ``threshold`` if it is known. The short
+    way is :func:`rodflow.own_optimizer.step_map`, which says what the flows ask of a step.
     """
 
     learning_rate: float
@@ -57,6 +58,10 @@ class StepMap:
     def preconditioner(self, nu: Tensor, t: float | Tensor) -> Tensor:
         """The diagonal of P, ``[d]`` or ``[1]``, at second moment nu after t steps: a step is ``-lr P^-1 u``."""
         return torch.ones(1, dtype=nu.dtype, device=nu.device)
+
+    def rate(self, t: float | Tensor) -> float:
+        """The learning rate of the step from t to t + 1: what effective sharpness at t is measured with."""
+        return self.learning_rate
 
 
 @dataclass(frozen=True)
@@ -138,9 +143,12 @@ class Optimizer(StepMap):
         """``sqrt(nu_hat) + epsilon`` with ``nu_hat = nu / (1 - beta2^t)``; one without a second moment."""
         if self.second_moment == "none":
             return super().preconditioner(nu, t)
-        corrected = nu / (1 - self.beta2**t) if self.bias_correction else nu
-        # a weight that never has a gradient keeps nu = 0, where the root has no derivative
-        return torch.sqrt(torch.where(corrected == 0, torch.finfo(nu.dtype).tiny, corrected)) + self.epsilon
+        return _root(nu / (1 - self.beta2**t) if self.bias_correction else nu) + self.epsilon
+
+
+def _root(nu: Tensor) -> Tensor:
+    """sqrt(nu); a weight that never has a gradient keeps nu = 0, where the root itself has no derivative."""
+    return torch.sqrt(torch.where(nu == 0, torch.finfo(nu.dtype).tiny, nu))
 
 
 class GradientDescent(Optimizer):
@@ -195,6 +203,76 @@ class NAdam(Optimizer):
     momentum, second_moment = "nesterov", "component"
 
 
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019): ``-lr weight_decay w`` on top of Adam's increment.
+
+    Effective sharpness is still that of the loss alone. Decay contracts the weights by itself, which brings the
+    threshold down from Adam's by the factor ``1 - lr weight_decay / 2``.
+
+    Raises: ``InvalidInput`` for a weight_decay that is negative, or not below ``1/lr``.
+    """
+
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        decay = self.learning_rate * self.weight_decay
+        if not 0 <= decay < 1:
+            raise InvalidInput("weight_decay", self.weight_decay, "a number in [0, 1/learning_rate)")
+        object.__setattr__(self, "threshold", self.threshold * (1 - decay / 2))
+
+    def increment(self, state: State, gradient: Tensor, t: float | Tensor) -> State:
+        dw, dm, dnu = super().increment(state, gradient, t)
+        return State(dw - self.learning_rate * self.weight_decay * state.w, dm, dnu)
+
+
+class Adagrad(Optimizer):
+    """``nu' = nu + g*g``, ``w' = w - lr g / (sqrt(nu') + epsilon)`` (Duchi, Hazan & Singer, 2011).
+
+    nu is a sum, so P only grows, and a run at the edge of stability lets the loss sharpen along with it. There is
+    neither momentum nor bias correction; beta1, beta2 and ``bias_correction`` have no effect.
+    """
+
+    second_moment = "component"
+
+    def increment(self, state: State, gradient: Tensor, t: float | Tensor) -> State:
+        dnu = gradient * gradient
+        return State(-self.learning_rate * gradient / self.preconditioner(state.nu + dnu, t + 1), state.m, dnu)
+
+    def preconditioner(self, nu: Tensor, t: float | Tensor) -> Tensor:
+        """``sqrt(nu) + epsilon``."""
+        return _root(nu) + self.epsilon
+
+
+@dataclass(frozen=True)
+class QHM(Optimizer):
+    """Quasi-hyperbolic momentum (Ma & Yarats, 2019): ``w' = w - lr (s m' + (1 - s) g)`` with s the ``momentum_share``.
+
+    m is heavy ball's average. s = 0 is gradient descent, s = 1 heavy ball and s = beta1 Nesterov momentum. On a
+    quadratic the multiplier -1 has ``m' = (1 - beta1)/(1 + beta1) g``, so the threshold is
+    ``2 (1 + beta1) / (1 + beta1 - 2 s beta1)``.
+
+    Raises: ``InvalidInput`` for a momentum_share outside [0, 1].
+    """
+
+    momentum_share: float = 0.7
+
+    momentum = "heavy_ball"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        s, b = self.momentum_share, self.beta1
+        if not 0 <= s <= 1:
+            raise InvalidInput("momentum_share", s, "a number in [0, 1]")
+        object.__setattr__(self, "threshold", 2 * (1 + b) / (1 + b - 2 * s * b))
+
+    def increment(self, state: State, gradient: Tensor, t: float | Tensor) -> State:
+        dm = (1 - self.beta1) * (gradient - state.m)
+        u = self.momentum_share * (state.m + dm) + (1 - self.momentum_share) * gradient
+        return State(-self.learning_rate * u, dm, state.nu)
+
+
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "gd": GradientDescent,
     "heavy_ball": HeavyBall,
@@ -205,4 +283,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": Adam,
     "scalar_nadam": ScalarNAdam,
     "nadam": NAdam,
+    "adamw": AdamW,
+    "adagrad": Adagrad,
+    "qhm": QHM,
 }

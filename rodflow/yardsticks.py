@@ -63,7 +63,7 @@ class Observer:
         else:
             predicted = float(objective.value(centre.w + rod) + objective.value(centre.w - rod)) / 2
         preconditioner = optimizer.preconditioner(centre.nu, t)
-        sharpness = self.curvature.effective_sharpness(centre.w, preconditioner, optimizer.learning_rate)
+        sharpness = self.curvature.effective_sharpness(centre.w, preconditioner, optimizer.rate(t))
         along, alignment = nan, nan
         if rod is not None:
             along, alignment = self.curvature.along_sharpest(rod, preconditioner)

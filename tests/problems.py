@@ -148,6 +148,9 @@ LEARNING_RATES = {
     "adam": 0.01,
     "scalar_nadam": 0.02,
     "nadam": 0.01,
+    "adamw": 0.01,
+    "adagrad": 0.05,
+    "qhm": 0.1,
 }
 
 

@@ -7,7 +7,7 @@ import torch
 from problems import LEARNING_RATES, network, optimizer
 
 from rodflow.errors import InvalidInput
-from rodflow.optimizers import OPTIMIZERS, State, StepMap
+from rodflow.optimizers import OPTIMIZERS, QHM, Adagrad, State, StepMap
 
 B1, B2, EPS, STEPS = 0.8, 0.95, 1e-6, 40
 
@@ -38,7 +38,10 @@ TORCHS = {
     "rmsprop": lambda p, lr: torch.optim.RMSprop([p], lr, alpha=B2, eps=EPS),
     "adam": lambda p, lr: torch.optim.Adam([p], lr, betas=(B1, B2), eps=EPS),
     "nadam": lambda p, lr: torch.optim.NAdam([p], lr, betas=(B1, B2), eps=EPS, momentum_decay=1e6),
+    "adamw": lambda p, lr: torch.optim.AdamW([p], lr, betas=(B1, B2), eps=EPS, weight_decay=0.3),
+    "adagrad": lambda p, lr: torch.optim.Adagrad([p], lr, eps=EPS),
 }
+SETTINGS = {"rmsprop": {"bias_correction": False}, "adamw": {"weight_decay": 0.3}}  # torch's RMSProp has none
 
 
 @pytest.mark.parametrize("name", TORCHS)
@@ -47,7 +50,7 @@ def test_steps_are_torchs(name, double_by_default):
     lr = LEARNING_RATES[name]
     p = net.w0.clone().requires_grad_()
     torchs = TORCHS[name](p, lr)
-    ours = OPTIMIZERS[name](lr, B1, B2, EPS, bias_correction=name != "rmsprop")  # torch's RMSprop has none
+    ours = OPTIMIZERS[name](lr, B1, B2, EPS, **SETTINGS.get(name, {}))
     state, objective = ours.init(net.w0), net.objective()
     for t in range(STEPS):
         torchs.zero_grad()
@@ -65,7 +68,7 @@ def slope(x, y):
 
 def by_hand(name, lr, correct, steps):
     """The weights after every step, numbers only, written from the formulas."""
-    w, m, nu = [1.0, -0.7], [0.0, 0.0], [0.0, 0.0]
+    w, m, nu, total_of = [1.0, -0.7], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]
     path = []
     for t in range(steps):
         g = slope(*w)
@@ -73,6 +76,7 @@ def by_hand(name, lr, correct, steps):
         for i in (0, 1):
             m[i] = B1 * m[i] + (1 - B1) * g[i]
             nu[i] = B2 * nu[i] + (1 - B2) * (total if "scalar" in name else g[i] ** 2)
+            total_of[i] += g[i] ** 2
         for i in (0, 1):
             adaptive = "rmsprop" in name or "adam" in name
             c1, c1_next, c2 = (1 - B1 ** (t + 1), 1 - B1 ** (t + 2), 1 - B2 ** (t + 1)) if correct else (1, 1, 1)
@@ -80,8 +84,14 @@ def by_hand(name, lr, correct, steps):
                 u = B1 * m[i] / (c1_next if adaptive else 1) + (1 - B1) * g[i] / (c1 if adaptive else 1)
             elif "adam" in name or name == "heavy_ball":
                 u = m[i] / (c1 if adaptive else 1)
+            elif name == "qhm":
+                u = 0.7 * m[i] + 0.3 * g[i]
             else:
                 u = g[i]
+            if name == "adagrad":
+                u /= math.sqrt(total_of[i]) + EPS
+            if name == "adamw":
+                w[i] *= 1 - lr * 0.01
             w[i] -= lr * u / (math.sqrt(nu[i] / c2) + EPS) if adaptive else lr * u
         path.append(list(w))
     return torch.tensor(path, dtype=torch.float64)
@@ -101,15 +111,15 @@ def test_steps_by_hand(name, correct):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_parts_of_the_state(name):
     _, m, nu = OPTIMIZERS[name](0.1).init(torch.ones(5))
-    assert len(m) == (0 if name in ("gd", "rmsprop", "scalar_rmsprop") else 5)
-    assert len(nu) == (0 if name in ("gd", "heavy_ball", "nesterov") else 1 if "scalar" in name else 5)
+    assert len(m) == (0 if name in ("gd", "rmsprop", "scalar_rmsprop", "adagrad") else 5)
+    assert len(nu) == (0 if name in ("gd", "heavy_ball", "nesterov", "qhm") else 1 if "scalar" in name else 5)
     assert not m.any() and not nu.any()
 
 
 def frozen_multipliers(ours, sharpness):
     """Multipliers of (w, m) on a quadratic of that effective sharpness, nu frozen, long after start-up."""
     t, d = 10**6, 3
-    lr, b2 = ours.learning_rate, ours.beta2
+    lr, b2 = ours.learning_rate, 1.0 if isinstance(ours, Adagrad) else ours.beta2
     nu_size = len(ours.init(torch.ones(d)).nu)
     nu = torch.tensor([0.3, 2.0, 0.01], dtype=torch.float64)[:nu_size]
     has_m = len(ours.init(torch.ones(d)).m) > 0
@@ -128,22 +138,42 @@ def frozen_multipliers(ours, sharpness):
     return torch.linalg.eigvals(torch.func.jacrev(step)(z))
 
 
-THRESHOLDS = {0.9: {"plain": 2, "ball": 38, "ahead": 13.571428571}, 0.5: {"plain": 2, "ball": 6, "ahead": 3}}
+THRESHOLDS = {0.9: {"plain": 2, "ball": 38, "ahead": 13.571428571, "share": 5.9375}}
+THRESHOLDS[0.5] = {"plain": 2, "ball": 6, "ahead": 3, "share": 3.75}
 KIND = dict.fromkeys(OPTIMIZERS, "plain") | dict.fromkeys(["heavy_ball", "adam", "scalar_adam"], "ball")
 KIND |= dict.fromkeys(["nesterov", "nadam", "scalar_nadam"], "ahead")
+KIND |= {"adamw": "ball", "qhm": "share"}
 
 
 @pytest.mark.parametrize("beta1", [0.5, 0.9])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_threshold_is_where_a_quadratic_loses_stability(name, beta1):
     ours = optimizer(name, beta1=beta1)
-    assert ours.threshold == pytest.approx(THRESHOLDS[beta1][KIND[name]], rel=1e-9)
+    decay = 1 - 0.01 * 0.01 / 2 if name == "adamw" else 1  # its learning rate times its weight decay
+    assert ours.threshold == pytest.approx(decay * THRESHOLDS[beta1][KIND[name]], rel=1e-9)
     at = frozen_multipliers(ours, ours.threshold)
     assert (at + 1).abs().min() < 1e-8
     assert frozen_multipliers(ours, 0.999 * ours.threshold).abs().max() < 1
     above = frozen_multipliers(ours, 1.001 * ours.threshold)
     assert above.abs().max() > 1
     assert above[above.abs().argmax()].real < -1
+
+
+def test_large_weight_decay_lowers_the_threshold():
+    ours = optimizer("adamw", 0.5, weight_decay=0.8)
+    assert ours.threshold == pytest.approx(0.8 * 38)
+    assert (frozen_multipliers(ours, ours.threshold) + 1).abs().min() < 1e-8
+
+
+@pytest.mark.parametrize(("share", "other"), [(0.0, "gd"), (1.0, "heavy_ball"), (0.8, "nesterov")])
+def test_qhm_joins_three_optimizers(share, other):
+    ours, theirs = QHM(0.1, beta1=0.8, momentum_share=share), optimizer(other, 0.1, beta1=0.8)
+    assert ours.threshold == pytest.approx(theirs.threshold)
+    a, b = ours.init(torch.tensor([1.0, -0.7]).double()), theirs.init(torch.tensor([1.0, -0.7]).double())
+    for t in range(STEPS):
+        a = ours.step(a, torch.tensor(slope(*a.w.tolist()), dtype=torch.float64), t)
+        b = theirs.step(b, torch.tensor(slope(*b.w.tolist()), dtype=torch.float64), t)
+    torch.testing.assert_close(a.w, b.w, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -216,6 +246,23 @@ def test_invalid_settings_are_refused(key, value):
         with pytest.raises(InvalidInput, match=key) as caught:
             kind(**({"learning_rate": 0.1} | {key: value}))
         assert caught.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("adamw", "weight_decay", -0.1),
+        ("adamw", "weight_decay", 10.0),
+        ("adamw", "weight_decay", math.nan),
+        ("qhm", "momentum_share", 1.1),
+        ("qhm", "momentum_share", -0.1),
+        ("qhm", "momentum_share", math.nan),
+    ],
+)
+def test_invalid_settings_of_one_optimizer_are_refused(name, key, value):
+    with pytest.raises(InvalidInput) as caught:
+        OPTIMIZERS[name](0.1, **{key: value})
+    assert caught.value.key == key
 
 
 def test_a_step_map_without_a_step_says_so():

@@ -127,3 +127,28 @@ def test_a_broken_run_file_is_refused(tmp_path):
     broken.write_bytes(b"not hdf5")
     with pytest.raises(ValueError, match="readable HDF5"):
         discrete_stage.load(broken)
+
+
+def test_optimizers_beyond_the_paper_by_name(tmp_path):
+    names = ["adamw", "adagrad", "qhm"]
+    results = run(
+        tmp_path,
+        architectures=["mlp"],
+        optimizers=names,
+        flows=["stable", "drift_free_rod"],
+        learning_rates={"mlp": {"adamw": 2e-3, "adagrad": 0.02, "qhm": 0.3, "gd": 0.2}},
+        hyperparameters={"weight_decay": 0.2},
+        hyperparameters_of={"qhm": {"momentum_share": 0.5}},
+    )
+    errors = pd.read_csv(results / "tables" / "errors.csv")
+    assert errors["optimizer"].unique().tolist() == names
+    assert np.isfinite(errors["error_final"]).all()
+    config = configuration.load(results / "config.yaml")
+    made = {name: discrete_stage.cell_optimizer(config, "mlp", name) for name in names}
+    assert (made["adamw"].weight_decay, made["qhm"].momentum_share) == (0.2, 0.5)
+
+
+def test_a_hyperparameter_of_another_optimizer_is_refused():
+    config = configuration.parse(SMOKE | {"hyperparameters_of": {"gd": {"weight_decay": 0.1}}})
+    with pytest.raises(ValueError, match=r"hyperparameters_of\.gd\.weight_decay"):
+        discrete_stage.cell_optimizer(config, "mlp", "gd")

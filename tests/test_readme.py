@@ -23,7 +23,7 @@ def test_library_example_runs():
 
 
 def test_files_that_it_names_exist():
-    for path in re.findall(r"`((?:rodflow|config|workflow)[\w/]*\.(?:py|yaml))`", README):
+    for path in re.findall(r"`((?:rodflow|config|workflow|examples)[\w/]*\.(?:py|yaml))`", README):
         assert (ROOT / path).exists(), path
 
 

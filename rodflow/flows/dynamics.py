@@ -59,10 +59,10 @@ class Dynamics:
         return torch.cat([dw, dm]), dnu, jacobian_product
 
     def metric(self, nu: Tensor, t: float | Tensor, like: Tensor) -> Tensor:
-        """The scale of each phase-space coordinate ``[n]``: P^1/2 for w, and lr P^-1/2 for m.
+        """The scale of each phase-space coordinate ``[n]``: P^1/2 for w, and lr P^-1/2 for m, lr the rate at t.
 
         In these coordinates a step of size lr along m moves w by the same length, and the preconditioned Hessian
         is symmetric; lengths and directions of a rod are measured in them. All ones for gradient descent.
         """
         root = torch.sqrt(self.optimizer.preconditioner(nu, t)).expand(len(self.weights(like)))
-        return torch.cat([root, self.optimizer.learning_rate / root]) if self.has_momentum else root
+        return torch.cat([root, self.optimizer.rate(t) / root]) if self.has_momentum else root

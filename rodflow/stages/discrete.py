@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +13,34 @@ import torch
 from rodflow.config import Config
 from rodflow.discrete import WINDOW_HALF_WIDTH, DiscreteRun, Window, train
 from rodflow.errors import InvalidInput
-from rodflow.optimizers import OPTIMIZERS, Optimizer, State
+from rodflow.optimizers import OPTIMIZERS, State, StepMap
 from rodflow.problems import Problem, image_problem
 from rodflow.problems.datasets import Images
 from rodflow.provenance import provenance
+from rodflow.schedules import Scheduled, schedule
 from rodflow.storage import read_arrays, read_images, write_arrays, write_json, write_table
 
 WARM_UP = 20
 """Steps before the flows start, in which an adaptive method's second moment forms; the transient comes on top."""
 
 
-def cell_optimizer(config: Config, architecture: str, optimizer: str) -> Optimizer:
-    """The step map of a cell."""
+def cell_optimizer(config: Config, architecture: str, optimizer: str) -> StepMap:
+    """The step map of a cell, on its schedule. Of the shared hyperparameters it takes what it has.
+
+    Raises: ``InvalidInput`` for one of its own hyperparameters that it does not have.
+    """
+    kind = OPTIMIZERS[optimizer]
+    taken = {entry.name for entry in fields(kind) if entry.init}
+    own = config.hyperparameters_of.get(optimizer)  # type: ignore[call-overload]
+    for key, value in ({} if own is None else own.model_dump(exclude_none=True)).items():
+        if key not in taken:
+            raise InvalidInput(f"hyperparameters_of.{optimizer}.{key}", value, f"nothing: {optimizer} has no {key}")
+    settings = {key: value for key, value in config.hyperparameters_for(optimizer).items() if key in taken}
     rate = config.learning_rates[architecture][optimizer]  # type: ignore[index]
-    return OPTIMIZERS[optimizer](learning_rate=rate, **config.hyperparameters_for(optimizer))
+    step_map, chosen = kind(learning_rate=rate, **settings), config.schedule
+    if chosen.kind == "constant":
+        return step_map
+    return Scheduled(step_map, schedule(chosen.kind, chosen.warmup, config.horizon, chosen.floor))
 
 
 def cell_problem(config: Config, architecture: str, seed: int, dataset: Path, dtype: str) -> Problem:
@@ -43,7 +58,7 @@ def cell_problem(config: Config, architecture: str, seed: int, dataset: Path, dt
     )
 
 
-def start_step(config: Config, optimizer: Optimizer) -> int:
+def start_step(config: Config, optimizer: StepMap) -> int:
     """Where all flows of a cell start: ``flow_start`` if configured, else warm-up plus the momentum's transient."""
     return config.flow_start or WARM_UP + optimizer.transient
 
