@@ -39,7 +39,10 @@ _HOMES = {
     "rodflow.curvature": ["Curvature"],
     "rodflow.flows": [
         "FLOWS",
+        "CentralFlow",
+        "CentralMomentumFlow",
         "DriftFreeRodFlow",
+        "EdgeFlow",
         "Flow",
         "FlowDiverged",
         "LowRankRodFlow",

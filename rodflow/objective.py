@@ -185,7 +185,9 @@ class Objective:
         return products, third
 
     @staticmethod
-    def _differentiate(gradient: Tensor, leaf: Tensor, v: Tensor, retain_graph: bool = False, create_graph: bool = False) -> Tensor:
+    def _differentiate(
+        gradient: Tensor, leaf: Tensor, v: Tensor, retain_graph: bool = False, create_graph: bool = False
+    ) -> Tensor:
         """The derivative of gradient . v; zero for a linear loss, whose gradient has no graph."""
         if not gradient.requires_grad:
             return torch.zeros_like(leaf)

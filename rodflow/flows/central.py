@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.functional import jvp
@@ -37,9 +37,9 @@ class CentralFlow(Flow):
 
     where d/dt, linear in X, moves H by third derivatives along dw/dt and P along dnu/dt and t. For gradient descent and
     one direction at the threshold, S its Hessian eigenvalue, X = max(0, -2 <∇S, ∇L>/|∇S|²). The published flow has no
-    ``relaxation`` (per step): with it an eigenvalue that is off the threshold comes back like exp(-relaxation t), and one
-    below it meets the constraint a little earlier. No eigenvalue is pulled by more than ``tolerance`` thresholds times
-    the relaxation.
+    ``relaxation`` (per step): with it an eigenvalue that is off the threshold comes back like exp(-relaxation t), and
+    one below it meets the constraint a little earlier. No eigenvalue is pulled by more than ``tolerance`` thresholds
+    times the relaxation. docs/central.md has the details.
 
     Nothing here knows an optimizer: P is the step map's, E[q] second differences of its increment of nu in the gradient
     (exact for a quadratic q), beta2 the rate at which that increment forgets nu. As published, E[q] leaves out
@@ -47,8 +47,9 @@ class CentralFlow(Flow):
 
     Time is in optimizer steps. y = (w, A, nu) with A ``[d, directions]``, Sigma = A Aᵀ at the middle of the last step.
     The midpoint rule with Sigma constant over each half; only ``step`` of the solver is used, at most 1. An evaluation
-    costs a gradient, the Hessian-vector products of a warm-started eigensolver, and k(k+1)/2 third derivatives.
-    More critical directions than ``directions`` are not seen.
+    costs a gradient, the Hessian-vector products of a warm-started eigensolver, and k(k+1)/2 third derivatives;
+    a step takes two.
+    ``directions`` has to exceed the number of critical ones: ``crowded`` counts the evaluations at which it did not.
 
     Raises: ``InvalidInput`` for an optimizer with a first moment, directions below one, a tolerance that is not in
     (0, 1), a negative relaxation. Advancing raises ``FlowDiverged`` where no oscillation stops the sharpness from
@@ -74,16 +75,16 @@ class CentralFlow(Flow):
         if not 0 <= relaxation < math.inf:
             raise InvalidInput("relaxation", relaxation, "a finite rate >= 0, per optimizer step")
         self.directions, self.tolerance, self.relaxation = directions, tolerance, relaxation
-        self.curvature = Curvature(objective, directions, RESIDUAL)
+        self.curvature, self.crowded = Curvature(objective, directions, RESIDUAL), 0
 
     @classmethod
     def supports(cls, optimizer: StepMap) -> bool:
         return optimizer.init(torch.zeros(1)).m.numel() == 0
 
     def start(self, window: Window) -> Tensor:
-        w, _, nu = window.midpoint()
+        w, m, nu = window.midpoint()
         self.curvature = Curvature(self.curvature.objective, min(self.directions, len(w)), RESIDUAL)
-        return self.pack(w, w.new_zeros(len(w), self.curvature.count), nu)
+        return self.pack(torch.cat([w, m]), w.new_zeros(len(w), self.curvature.count), nu)
 
     def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
         steps = max(1, math.ceil((t1 - t0) / self.solver.step - 1e-9))
@@ -95,15 +96,14 @@ class CentralFlow(Flow):
 
     def _move(self, y: Tensor, at: Tensor, t: float, h: float) -> Tensor:
         """y after a time h, with Sigma and the velocity taken at the point ``at``, time t."""
-        w, _, nu = self.split(y)
-        w_at, _, nu_at = self.split(at)
-        dw, columns, dnu = self.velocity(t, w_at, nu_at)
-        return torch.cat([w + h * dw, columns.reshape(-1), nu + h * dnu])
+        z, _, nu = self.split(y)
+        z_at, _, nu_at = self.split(at)
+        dz, columns, dnu = self.velocity(t, z_at, nu_at)
+        return torch.cat([z + h * dz, columns.reshape(-1), nu + h * dnu])
 
     def columns(self, y: Tensor) -> Tensor:
         """A ``[d, directions]`` with Sigma = A Aᵀ, orthogonal, the longest first."""
-        w, columns, _ = self.split(y)
-        return columns.view(len(w), -1)
+        return self.split(y)[1].view(-1, self.curvature.count)
 
     def covariance(self, y: Tensor) -> Tensor:
         """Sigma ``[d, d]``, of the weights."""
@@ -114,44 +114,55 @@ class CentralFlow(Flow):
         """The leading eigenvector of Sigma times the root of its eigenvalue, ``[d]``: a where w ± a alternate."""
         return self.columns(y)[:, 0]
 
-    def velocity(self, t: float, w: Tensor, nu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """dw/dt ``[d]``, A ``[d, directions]`` and dnu/dt at time t."""
-        optimizer, objective = self.dynamics.optimizer, self.dynamics.objective
+    def velocity(self, t: float, z: Tensor, nu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """dz/dt ``[n]``, A ``[d, directions]`` and dnu/dt at time t. Here z is w ``[d]``."""
+        optimizer, objective, state = self.dynamics.optimizer, self.dynamics.objective, self.dynamics.state(z, nu)
+        w = state.w
         gradient, p = objective.gradient(w), optimizer.preconditioner(nu, t)
-        rate, slow = optimizer.learning_rate / p, _SecondMoment(optimizer, State(w, w.new_zeros(0), nu), gradient, t)
-        dw, dnu = -rate * gradient, slow.of_gradient
+        slow = SecondMoment(optimizer, state, gradient, t)
+        dz, push = self.response(t, state, gradient, slow)
+        dnu = slow.of_gradient
         columns = w.new_zeros(len(w), self.curvature.count)
         v = self._critical(w, p)
         k = v.shape[1]
         if not k:
-            return dw, columns, dnu
+            return dz, columns, dnu
         u = v / p.sqrt()[:, None]
         products, third = objective.third_derivatives(w, u)
         block = optimizer.learning_rate * u.T @ products
         block = (block + block.T) / 2
 
-        def drift(dw: Tensor, dlogp: Tensor) -> Tensor:
-            """d/dt of the critical block Vᵀ M V, [k, k], from the velocities of w and of log P."""
+        def drift(dz: Tensor, dlogp: Tensor) -> Tensor:
+            """d/dt of the critical block Vᵀ M V, [k, k], from the velocities of z and of log P."""
             turned = v.T @ (dlogp[:, None] * v) @ block
-            return optimizer.learning_rate * third @ dw - (turned + turned.T) / 2
+            return optimizer.learning_rate * third @ self.dynamics.weights(dz) - (turned + turned.T) / 2
 
-        alpha = -drift(dw, slow.log_preconditioner(dnu, 1.0)) + self.relaxation * self._gap(block)
-        beta, moments = w.new_zeros(k, k, k, k), nu.new_zeros(k, k, len(nu))
+        alpha = -drift(dz, slow.log_preconditioner(dnu, 1.0)) + self.relaxation * self._gap(block)
+        beta, pushes, moments = w.new_zeros(k, k, k, k), z.new_zeros(k, k, len(z)), nu.new_zeros(k, k, len(nu))
         for i in range(k):
             for j in range(i, k):
+                pushes[i, j] = pushes[j, i] = push(third[i, j] / 2)
                 moments[i, j] = moments[j, i] = slow.of_oscillation(products[:, i], products[:, j])
-                response = drift(-rate * third[i, j] / 2, slow.log_preconditioner(moments[i, j], 0.0))
+                response = drift(pushes[i, j], slow.log_preconditioner(moments[i, j], 0.0))
                 beta[:, :, i, j] = beta[:, :, j, i] = -response
         if not (torch.isfinite(alpha).all() and torch.isfinite(beta).all()):
             raise FlowDiverged(f"non-finite third derivatives at step {t:g}")
         solution = complementarity.solve(alpha.double().cpu().numpy(), beta.double().cpu().numpy())
         x = torch.from_numpy(solution).to(w)
-        dw = dw - rate * torch.einsum("ij,ijd->d", x, third) / 2
+        dz = dz + torch.einsum("ij,ijn->n", x, pushes)
         dnu = dnu + torch.einsum("ij,ijn->n", x, moments)
         values, vectors = torch.linalg.eigh(x)
         left, s, _ = torch.linalg.svd(u @ (vectors * values.clamp(min=0).sqrt()), full_matrices=False)
         columns[:, :k] = left * s
-        return dw, columns, dnu
+        return dz, columns, dnu
+
+    def response(
+        self, t: float, state: State, gradient: Tensor, slow: SecondMoment
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """dz/dt ``[n]`` at the mean gradient ``[d]``, and its linear response to a change of that gradient."""
+        optimizer = self.dynamics.optimizer
+        rate = optimizer.learning_rate / optimizer.preconditioner(state.nu, t)
+        return -rate * gradient, lambda change: -rate * change
 
     def _critical(self, w: Tensor, p: Tensor) -> Tensor:
         """The orthonormal critical eigenvectors V ``[d, k]`` of M. Raises: ``FlowDiverged`` where M is not finite."""
@@ -161,7 +172,8 @@ class CentralFlow(Flow):
             raise FlowDiverged("non-finite Hessian")
         assert self.curvature.vectors is not None
         k = int((values > (1 - self.tolerance) * optimizer.threshold).sum())
-        return torch.from_numpy(np.ascontiguousarray(self.curvature.vectors[:, :k])).to(w)
+        self.crowded += k == self.curvature.count < len(w)
+        return torch.from_numpy(self.curvature.vectors[:, :k].copy()).to(w)
 
     def _gap(self, block: Tensor) -> Tensor:
         """threshold - Vᵀ M V, ``[k, k]``, its eigenvalues no lower than -tolerance thresholds."""
@@ -170,7 +182,7 @@ class CentralFlow(Flow):
         return (vectors * (threshold - values).clamp(min=-self.tolerance * threshold)) @ vectors.T
 
 
-class _SecondMoment:
+class SecondMoment:
     """dnu/dt of the published flow, and what it does to log P: read off a step map at one state, gradient and time."""
 
     def __init__(self, optimizer: StepMap, state: State, gradient: Tensor, t: float):

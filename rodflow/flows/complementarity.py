@@ -12,6 +12,9 @@ from rodflow.flows.base import FlowDiverged
 if TYPE_CHECKING:
     import cvxpy
 
+PRECISION, ROUNDS = 1e-4, 20
+"""Relative change of X at which the rounds for an antisymmetric beta end, and the most of them."""
+
 
 def solve(alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
     """X ``[k, k]``, symmetric, with
@@ -23,8 +26,9 @@ def solve(alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
 
         minimise   <alpha, X> + <X, beta[X]>/2     over X >= 0,
 
-    which is solved in closed form for k = 1 and by Clarabel, through cvxpy, beyond. An antisymmetric part of beta is
-    left out, negative eigenvalues are cut off.
+    which is solved in closed form for k = 1 and by Clarabel, through cvxpy, beyond. Negative eigenvalues of beta's
+    symmetric part are cut off. Its antisymmetric part, small where the critical eigenvalues are alike, acts on the
+    previous solution, until X changes by less than ``PRECISION`` or ``ROUNDS`` are over.
 
     Raises: ``FlowDiverged`` if no X does it (beta is zero where alpha is negative), or if the solver fails.
     """
@@ -37,20 +41,32 @@ def solve(alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
         return np.array([[-alpha.item() / beta.item()]])
     rows, columns = np.triu_indices(k)
     weight = np.where(rows == columns, 1.0, np.sqrt(2.0))  # keeps inner products of symmetric matrices
-    quadratic = weight[:, None] * beta[rows, columns][:, rows, columns] * weight
-    values, vectors = np.linalg.eigh((quadratic + quadratic.T) / 2)
+    linear = weight * alpha[rows, columns]
+    matrix = weight[:, None] * beta[rows, columns][:, rows, columns] * weight
+    antisymmetric = (matrix - matrix.T) / 2
+    x = _minimise(linear, matrix - antisymmetric, k)
+    for _ in range(ROUNDS if np.abs(antisymmetric).max() > PRECISION * np.abs(matrix).max() else 0):
+        before, x = x, _minimise(linear + antisymmetric @ (weight * x[rows, columns]), matrix - antisymmetric, k)
+        if np.linalg.norm(x - before) <= PRECISION * np.linalg.norm(x):
+            break
+    return x
+
+
+def _minimise(alpha: np.ndarray, beta: np.ndarray, k: int) -> np.ndarray:
+    """X >= 0 ``[k, k]`` that minimises alpha.x + x.beta x/2, x its upper triangle with off-diagonals times root two."""
+    values, vectors = np.linalg.eigh(beta)
     if not values[-1] > np.finfo(float).tiny:
         raise FlowDiverged("the sharpness rises, and no oscillation holds it")
     # a problem of order one, whatever the units of X
-    unit = np.abs(alpha).max() / values[-1]
+    size = np.abs(alpha).max()
     problem, x, linear, root = _problem(k)
-    linear.value = weight * alpha[rows, columns] / np.abs(alpha).max()
+    linear.value = alpha / size
     root.value = np.sqrt(np.clip(values / values[-1], 0, None))[:, None] * vectors.T
     problem.solve(solver="CLARABEL")
     if x.value is None:
         raise FlowDiverged(f"no oscillation holds the sharpness: {problem.status}")
-    values, vectors = np.linalg.eigh((x.value + x.value.T) / 2)
-    return unit * (vectors * np.clip(values, 0, None)) @ vectors.T
+    lengths, axes = np.linalg.eigh((x.value + x.value.T) / 2)
+    return size / values[-1] * (axes * np.clip(lengths, 0, None)) @ axes.T
 
 
 @cache
