@@ -59,7 +59,7 @@ FLOW_STYLE = {
     "central_momentum": LineStyle("Central flow, phase space", "#882255", (0, (8, 1.5, 1.5, 1.5, 1.5, 1.5))),
     "edge": LineStyle("Edge flow", "#000000", (0, (3, 1.2, 1, 1.2, 1, 1.2)), 1.2),
 }
-"""Okabe-Ito colours, and a wine red, and dashes, keyed by the name of the flow; ``DISCRETE`` is the training run itself."""
+"""Okabe-Ito colours, a wine red and dashes, keyed by the name of the flow; ``DISCRETE`` is the training run itself."""
 LABELS = {
     "gd": "Gradient descent",
     "heavy_ball": "Heavy ball",
