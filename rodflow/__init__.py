@@ -44,7 +44,10 @@ _HOMES = {
     "rodflow.curvature": ["Curvature"],
     "rodflow.flows": [
         "FLOWS",
+        "CentralFlow",
+        "CentralMomentumFlow",
         "DriftFreeRodFlow",
+        "EdgeFlow",
         "Flow",
         "FlowDiverged",
         "LowRankRodFlow",

@@ -26,7 +26,17 @@ OptimizerName = Literal[
     "adagrad",
     "qhm",
 ]
-FlowName = Literal["stable", "stable_corrected", "rod", "rod_low_rank", "drift_free_rod", "drift_free_rod_ode"]
+FlowName = Literal[
+    "stable",
+    "stable_corrected",
+    "rod",
+    "rod_low_rank",
+    "drift_free_rod",
+    "drift_free_rod_ode",
+    "central",
+    "central_momentum",
+    "edge",
+]
 LandscapeName = Literal["quartic", "valley", "square_root"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -34,6 +44,13 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 CellName = Annotated[
     str, Field(pattern=f"^({'|'.join(get_args(Architecture))})-({'|'.join(get_args(OptimizerName))})$")
 ]
+
+MODELLED: dict[str, tuple[str, ...]] = {
+    "central": ("gd", "scalar_rmsprop", "rmsprop", "adagrad"),
+    "central_momentum": ("heavy_ball", "nesterov", "scalar_adam", "adam", "scalar_nadam", "nadam", "adamw", "qhm"),
+    "edge": ("gd",),
+}
+"""The optimizers that a flow models, where it does not model all: ``Flow.supports``, for readers without torch."""
 
 
 class Strict(BaseModel):
@@ -141,6 +158,9 @@ class SolverSettings(Strict):
     interval: Count | None = None
     seed: float | None = Field(None, ge=0, allow_inf_nan=False)
     split_order: Annotated[int, Field(ge=2, multiple_of=2)] | None = None
+    directions: Count | None = None
+    tolerance: float | None = Field(None, gt=0, lt=1)
+    relaxation: float | None = Field(None, ge=0, allow_inf_nan=False)
 
 
 class Config(Strict):
@@ -182,6 +202,9 @@ class Config(Strict):
         for architecture, optimizer, _ in self.cells + self.precision_studies:
             if optimizer not in self.learning_rates.get(architecture, {}):  # type: ignore[call-overload]
                 raise ValueError(f"learning_rates.{architecture}.{optimizer}: missing, allowed: a positive number")
+        for optimizer in self.optimizers:
+            if not self.flows_of(optimizer):
+                raise ValueError(f"flows: got {self.flows}, allowed: at least one that models {optimizer}")
         if not self.record_interval <= self.steps:
             raise ValueError(f"record_interval: got {self.record_interval}, allowed: at most the steps, {self.steps}")
         warmup, horizon = self.schedule.warmup, self.horizon
@@ -193,6 +216,10 @@ class Config(Strict):
     def cells(self) -> list[tuple[str, str, int]]:
         """Architecture, optimizer and seed of each cell."""
         return [(a, o, s) for a in self.architectures for o in self.optimizers for s in self.seeds]
+
+    def flows_of(self, optimizer: str) -> list[FlowName]:
+        """The config's flows that model this optimizer: those that its cells have."""
+        return [flow for flow in self.flows if optimizer in MODELLED.get(flow, (optimizer,))]
 
     @property
     def precision_studies(self) -> list[tuple[str, str, int]]:

@@ -14,7 +14,10 @@ from rodflow.errors import InvalidInput
 
 @dataclass
 class Cost:
-    """How often the objective was asked: numbers of full-batch evaluations."""
+    """How often the objective was asked: numbers of full-batch evaluations.
+
+    A third derivative counts as two Hessian-vector products, which is about what it takes.
+    """
 
     values: int = 0
     gradients: int = 0
@@ -158,12 +161,42 @@ class Objective:
 
         return self._mean(evaluate)[0]
 
+    def third_derivatives(self, w: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """∇²L(w) u_i, ``[d, k]``, and the gradients of u_i.∇²L(w) u_j, ``[k, k, d]``, for the k columns u of
+        ``directions [d, k]``, by reverse over reverse over reverse differentiation.
+
+        Counted as k Hessian-vector products, plus two for each of the k(k+1)/2 third derivatives.
+        """
+        columns = directions.T.contiguous()
+        k = len(columns)
+        self.cost.hessian_vector_products += k + k * (k + 1)
+
+        def evaluate(*batch: Tensor) -> tuple[Tensor, ...]:
+            with torch.enable_grad():
+                leaf, gradient = self._differentiable_gradient(w, *batch)
+                products = [self._differentiate(gradient, leaf, u, create_graph=True) for u in columns]
+            third = leaf.new_zeros(k, k, leaf.numel())
+            for j, product in enumerate(products):
+                for i in range(j + 1):
+                    third[i, j] = third[j, i] = self._differentiate(product, leaf, columns[i], retain_graph=True)
+            return torch.stack([product.detach() for product in products], 1), third
+
+        products, third = self._mean(evaluate)
+        return products, third
+
     @staticmethod
-    def _differentiate(gradient: Tensor, leaf: Tensor, v: Tensor, retain_graph: bool = False) -> Tensor:
+    def _differentiate(
+        gradient: Tensor, leaf: Tensor, v: Tensor, retain_graph: bool = False, create_graph: bool = False
+    ) -> Tensor:
         """The derivative of gradient . v; zero for a linear loss, whose gradient has no graph."""
         if not gradient.requires_grad:
             return torch.zeros_like(leaf)
-        return torch.autograd.grad(gradient, leaf, v, retain_graph=retain_graph)[0]
+        keep = retain_graph or create_graph
+        # a graph through constants only, as that of a quadratic's Hessian-vector product, does not reach the leaf
+        derivative = torch.autograd.grad(
+            gradient, leaf, v, retain_graph=keep, create_graph=create_graph, allow_unused=True
+        )[0]
+        return torch.zeros_like(leaf) if derivative is None else derivative
 
     def _differentiable_gradient(self, w: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
         """The leaf that stands for w, and the gradient of the batch's summed loss with its graph."""

@@ -45,6 +45,8 @@ def test_names_in_the_schema_are_those_of_the_code():
         ({"optimizers": ["sgdd"]}, "optimizers.0", "sgdd"),
         ({"architectures": ["rnn"]}, "architectures.0", "rnn"),
         ({"flows": ["river"]}, "flows.0", "river"),
+        ({"flows": ["edge"]}, "flows", "at least one that models adam"),
+        ({"solvers": {"central": {"tolerance": 1.5}}}, "solvers.central.tolerance", "1.5"),
         ({"landscapes": ["hill"]}, "landscapes.0", "hill"),
         ({"landscapes": ["valley", "valley"]}, "landscapes", "valley"),
         ({"data": {"dataset": "imagenet"}}, "data.dataset", "imagenet"),
@@ -99,6 +101,13 @@ def test_studied_cells_by_seed():
     config = configuration.parse(smoke(precision_cells=["vit-gd", "mlp-adam"], seeds=[0, 3], architectures=["vit"]))
     assert config.precision_studies == [("vit", "gd", 0), ("vit", "gd", 3), ("mlp", "adam", 0), ("mlp", "adam", 3)]
     assert configuration.parse(smoke(precision_cells=[])).precision_studies == []
+
+
+def test_cells_have_the_flows_that_model_their_optimizer():
+    config = configuration.parse(smoke(flows=["rod", "central", "central_momentum", "edge"]))
+    assert config.flows_of("gd") == ["rod", "central", "edge"]
+    assert config.flows_of("rmsprop") == ["rod", "central"]
+    assert config.flows_of("adam") == ["rod", "central_momentum"]
 
 
 def test_settings_of_a_cell_leave_out_the_other_cells():

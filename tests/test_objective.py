@@ -152,3 +152,23 @@ def test_bad_chunk_size_is_refused(chunk_size):
     with pytest.raises(InvalidInput) as caught:
         network().objective(chunk_size)
     assert (caught.value.key, caught.value.value) == ("chunk_size", chunk_size)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 3])
+@pytest.mark.parametrize("architecture", ["mlp", "cnn", "vit"])
+def test_third_derivatives_are_those_of_the_dense_hessian(architecture, chunk_size):
+    net = network(architecture)
+    objective = net.objective(chunk_size)
+    u = torch.randn(len(net.w0), 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    products, third = objective.third_derivatives(net.w0, u)
+    torch.testing.assert_close(products, net.hessian(net.w0) @ u)
+    torch.testing.assert_close(third, torch.func.jacrev(lambda w: u.T @ net.hessian(w) @ u)(net.w0))
+    assert objective.cost == Cost(0, 0, 2 + 2 * 3)
+
+
+@pytest.mark.parametrize("loss", [lambda w: w.sum(), lambda w: w @ w / 2, lambda w: (w**3).sum() / 6])
+def test_third_derivatives_of_losses_that_run_out_of_derivatives(loss):
+    w, u = torch.tensor([1.0, 2.0]), torch.eye(2)
+    products, third = Objective(loss).third_derivatives(w, u)
+    torch.testing.assert_close(products, torch.func.hessian(loss)(w))
+    torch.testing.assert_close(third, torch.func.jacrev(torch.func.hessian(loss))(w))

@@ -56,9 +56,10 @@ FLOW_STYLE = {
     "rod_low_rank": LineStyle("Rod flow, low rank", "#56B4E9", (0, (2.5, 1.2))),
     "drift_free_rod": LineStyle("Rod flow, drift-free", "#009E73", (0, (1, 1.2)), 1.8),
     "central": LineStyle("Central flow", "#D55E00", (0, (8, 1.5, 1.5, 1.5))),
+    "central_momentum": LineStyle("Central flow, phase space", "#882255", (0, (8, 1.5, 1.5, 1.5, 1.5, 1.5))),
     "edge": LineStyle("Edge flow", "#000000", (0, (3, 1.2, 1, 1.2, 1, 1.2)), 1.2),
 }
-"""Okabe-Ito colours and dashes, keyed by the name of the flow; ``DISCRETE`` is the training run itself."""
+"""Okabe-Ito colours, a wine red and dashes, keyed by the name of the flow; ``DISCRETE`` is the training run itself."""
 LABELS = {
     "gd": "Gradient descent",
     "heavy_ball": "Heavy ball",

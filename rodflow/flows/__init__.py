@@ -6,7 +6,10 @@ from collections.abc import Callable
 from functools import partial
 
 from rodflow.flows.base import Flow, FlowDiverged, Solver
+from rodflow.flows.central import CentralFlow
+from rodflow.flows.central_momentum import CentralMomentumFlow
 from rodflow.flows.drift_free_rod import DriftFreeRodFlow
+from rodflow.flows.edge import EdgeFlow
 from rodflow.flows.rod import RodFlow
 from rodflow.flows.rod_low_rank import LowRankRodFlow
 from rodflow.flows.rod_map import RodMap
@@ -19,11 +22,17 @@ FLOWS: dict[str, Callable[..., Flow]] = {
     "rod_low_rank": LowRankRodFlow,
     "drift_free_rod": RodMap,
     "drift_free_rod_ode": DriftFreeRodFlow,
+    "central": CentralFlow,
+    "central_momentum": CentralMomentumFlow,
+    "edge": EdgeFlow,
 }
 
 __all__ = [
     "FLOWS",
+    "CentralFlow",
+    "CentralMomentumFlow",
     "DriftFreeRodFlow",
+    "EdgeFlow",
     "Flow",
     "FlowDiverged",
     "LowRankRodFlow",

@@ -84,9 +84,16 @@ class Flow:
     default_solver = Solver()
 
     def __init__(self, objective: Objective, optimizer: StepMap, solver: Solver | None = None):
+        if not self.supports(optimizer):
+            raise InvalidInput("optimizer", type(optimizer).__name__, f"one that {type(self).__name__} models")
         self.dynamics = Dynamics(objective, optimizer)
         self.solver = self.default_solver if solver is None else solver
         self.sizes: list[int] = []
+
+    @classmethod
+    def supports(cls, optimizer: StepMap) -> bool:
+        """Whether the flow models this optimizer; building it for another raises ``InvalidInput``."""
+        return True
 
     def start(self, window: Window) -> Tensor:
         """The flow's y at time ``window.at + time_offset``."""

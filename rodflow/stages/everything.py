@@ -30,7 +30,7 @@ def run_everything(config: Config, root: Path) -> None:
         discrete = discrete_file(results, *cell).with_suffix(".h5")
         if not discrete.with_suffix(".json").exists():
             run_cell(config, *cell, dataset, discrete)
-        for flow in config.flows:
+        for flow in config.flows_of(cell[1]):
             output = flow_file(results, *cell, flow)
             if not output.with_suffix(".json").exists():
                 run_flow(config, *cell, flow, dataset, discrete, output)

@@ -32,7 +32,7 @@ def cell_data(config: Config, results: Path, architecture: str, optimizer: str) 
     for seed in config.seeds:
         file = discrete_file(results, architecture, optimizer, seed)
         discrete[seed], threshold = read_table(file), read_json(file.with_suffix(".json"))["threshold"]
-        for flow in config.flows:
+        for flow in config.flows_of(optimizer):
             series[flow, seed] = read_table(flow_file(results, architecture, optimizer, seed, flow))
     return series, discrete, threshold
 

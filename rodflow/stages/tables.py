@@ -20,7 +20,7 @@ def aggregate(config: Config, results: Path) -> None:
     for cell in config.cells:
         file = discrete_file(results, *cell)
         discrete, records = read_json(file.with_suffix(".json")), read_table(file)
-        files = {flow: flow_file(results, *cell, flow) for flow in config.flows}
+        files = {flow: flow_file(results, *cell, flow) for flow in config.flows_of(cell[1])}
         flows = {flow: read_table(file) for flow, file in files.items()}
         summaries = {flow: read_json(file.with_suffix(".json")) for flow, file in files.items()}
         rows = tables.cell_rows(flows, summaries, discrete)

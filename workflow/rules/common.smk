@@ -72,7 +72,7 @@ def studies_of(cells):
 def files_of(cells):
     """The records of the discrete runs and the flows of these cells, with their summaries."""
     records = [discrete_file(RESULTS, *cell) for cell in cells]
-    records += [flow_file(RESULTS, *cell, flow) for cell in cells for flow in CONFIG.flows]
+    records += [flow_file(RESULTS, *cell, flow) for cell in cells for flow in CONFIG.flows_of(cell[1])]
     return [str(file.with_suffix(suffix)) for file in records for suffix in (".parquet", ".json")]
 
 

@@ -1,0 +1,118 @@
+"""Edge flow: centre, direction and length of an oscillation of period two, each with an equation of its own."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from rodflow.discrete import Window, rounding_errors
+from rodflow.errors import InvalidInput
+from rodflow.flows.base import Flow, Solver
+from rodflow.flows.correction import corrected
+from rodflow.flows.drift_free_rod import alternating_part
+from rodflow.objective import Objective
+from rodflow.optimizers import StepMap
+
+FASTEST_DECAY = 2.0
+"""A rod shortens by at most the factor exp(-2) a step: ln|lr s - 1| has a pole at lr s = 1, far below the edge."""
+
+
+class EdgeFlow(Flow):
+    """Edge flow (Marion, arXiv 2606.18080), reconstructed from its description; for step maps (w) without moments.
+
+    The description at hand: the centre follows a corrected gradient flow on the symmetrised loss, the direction the
+    Rayleigh-quotient dynamics, and the logarithm of the length grows with the sharpness over 2/lr. What was not
+    specified is chosen here. With centre c, unit direction u, length r, and the finite-difference Hessian action h,
+
+        h = [∇L(c + r u) - ∇L(c - r u)]/(2r),      s = u·h,      Ls(c) = [L(c + r u) + L(c - r u)]/2,
+
+    the increments of one step are
+
+        c'     - c     = -lr ∇Ls(c)
+        u'     - u     =  lr (I - u uᵀ) h
+        ln r'  - ln r  =  ln(lr s - 1), at least -2
+
+    and the flow is that of their backward error correction to ``order`` (see
+    :func:`rodflow.flows.correction.corrected`). Gradient descent takes r u to (lr h - r u) up to the sign, so a linear
+    mode grows exactly by lr s - 1 a step: the logarithm is exact for it where the first order, lr s - 2, is 10% off at
+    lr s = 2.2. The increment of u is that map's to first order in lr s - 2; its fixed points are those of the Rayleigh
+    quotient, and the top one is stable. lr ∇L is read off the step map, so that a schedule of rates is followed.
+
+    Time is in optimizer steps. y = (c, u, ln r), sizes d, d and one; c + r u is the iterate at the start and at every
+    second step from there. An evaluation costs two gradients times ``order``; stable at steps of 1/2 (rk4, order 2).
+
+    Where the rod is too short to matter to the loss: after each step it takes up ``seed`` times the rounding errors of
+    the discrete run (``Window.rounding``), the same as in :class:`rodflow.flows.drift_free_rod.DriftFreeRodFlow`. Ends
+    are never nearer to the centre than sqrt(epsilon) |c|, epsilon that of the flow's dtype. And r is kept above
+    sqrt(tiny) of that dtype, so that u keeps a direction.
+
+    Raises: ``InvalidInput`` for an optimizer with moments, an order other than 1, 2, 3, a negative seed, an odd or
+    negative ``split_order`` (of the filter that tells u and r from the window, see ``alternating_part``).
+    """
+
+    default_solver = Solver("rk4", step=0.5)
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: StepMap,
+        solver: Solver | None = None,
+        order: int = 2,
+        seed: float = 1.0,
+        split_order: int = 16,
+    ):
+        super().__init__(objective, optimizer, solver)
+        if not seed >= 0:
+            raise InvalidInput("seed", seed, "a number >= 0, in rounding errors of the discrete run")
+        self.field = corrected(self.phi, order)
+        self.seed, self.split_order, self.rounding = seed, split_order, 0.0
+
+    @classmethod
+    def supports(cls, optimizer: StepMap) -> bool:
+        state = optimizer.init(torch.zeros(1))
+        return state.m.numel() == state.nu.numel() == 0
+
+    def start(self, window: Window) -> Tensor:
+        here, a = window.state(), alternating_part(window, self.split_order).w
+        self.rounding = window.rounding
+        return self._pack(here.w - a, a)
+
+    def phi(self, t: float | Tensor, y: Tensor) -> Tensor:
+        """The increments of (c, u, ln r) over one step, from two gradients."""
+        c, u, log_length, nu = self.split(y)
+        u = u / u.norm()
+        length = torch.maximum(log_length.exp(), math.sqrt(torch.finfo(y.dtype).eps) * c.norm())
+        plus, minus = (self.dynamics.increment(c + end * u, nu, t)[0] for end in (length, -length))
+        h = (minus - plus) / (2 * length)  # lr times the Hessian's action
+        s = u @ h
+        growth = torch.log((s - 1).clamp(min=math.exp(-FASTEST_DECAY)))
+        return torch.cat([(plus + minus) / 2, h - s * u, growth.expand(1)])
+
+    def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
+        while t0 < t1:
+            t = min(math.floor(t0) + 1.0, t1)
+            y = self.round(t, self.solver.advance(self.field, y, t0, t))
+            t0 = t
+        return y
+
+    def round(self, t: float, y: Tensor) -> Tensor:
+        """y with u of length one, and at a whole number t with the rounding errors of the run's step to t in r u."""
+        c, a = self.centre(y).w, self.rod(y)
+        if t == math.floor(t) and self.seed * self.rounding:
+            a = a + rounding_errors(c, self.seed * self.rounding, int(t))
+        return self._pack(c, a, self.split(y)[1])
+
+    def rod(self, y: Tensor) -> Tensor:
+        _, u, log_length, _ = self.split(y)
+        return log_length.exp() * u / u.norm()
+
+    def _pack(self, c: Tensor, a: Tensor, u: Tensor | None = None) -> Tensor:
+        """y of centre c and rod a; a rod of no length keeps the direction u, or else has all components alike."""
+        length, shortest = a.norm(), math.sqrt(torch.finfo(a.dtype).tiny)
+        if length > shortest:
+            u = a
+        elif u is None:
+            u = torch.ones_like(a)
+        return self.pack(c, u / u.norm(), length.clamp(min=shortest).log(), c.new_zeros(0))
