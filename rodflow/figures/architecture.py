@@ -1,4 +1,4 @@
-"""All optimizers on one architecture: effective sharpness and error, a row for each optimizer."""
+"""All optimizers on one architecture: effective sharpness, error, rod length; a row for each optimizer."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ def draw(
     cells: dict[str, tuple[dict[tuple[str, int], DataFrame], dict[int, DataFrame], float]],
     architecture: str,
 ) -> Figure:
-    """Effective sharpness over its threshold, and the error; ``cells`` by optimizer has what ``cell.draw`` takes:
-    the flows' series, the discrete runs and the threshold.
+    """Effective sharpness over its threshold, error, and rod length beside the run's oscillation.
+
+    ``cells`` by optimizer has what ``cell.draw`` takes: the flows' series, the discrete runs and the threshold.
     """
     if not cells:
         raise ValueError("no optimizers to draw")
     rows = {name: Cell(*cells[name]) for name in in_order(cells, LABELS)}
-    figure = Figure(figsize=(10, 1.6 + 1.75 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(12, 1.6 + 1.75 * len(rows)), layout="constrained")
     figure.suptitle(label(architecture))
-    grid = figure.subplots(len(rows), 2, squeeze=False)
-    for (left, right), (name, cell) in zip(grid, rows.items(), strict=True):
+    grid = figure.subplots(len(rows), 3, squeeze=False)
+    for (left, middle, right), (name, cell) in zip(grid, rows.items(), strict=True):
         draw_panel(left, cell, "sharpness", "sharpness", scale=cell.threshold, excess=1.6, least=1.0)
         left.axhline(1, color="#404040", linestyle=(0, (6, 3)), linewidth=0.9, zorder=1.5)
-        draw_panel(right, cell, "error", log=True)
+        draw_panel(middle, cell, "error", log=True)
+        draw_panel(right, cell.with_rods(), "rod_length", "oscillation", log=True)
         left.set_title(label(name), fontweight="bold")
         left.set_ylabel("sharpness /\nthreshold")
-        right.set_ylabel("error")
+        middle.set_ylabel("error")
+        right.set_ylabel("rod length")
         lost = [f"{flow_style(flow).label} {diverged_text(at)}" for flow, at in cell.diverged().items()]
         right.set_title(
             "\n".join("; ".join(lost[i : i + 2]) for i in range(0, len(lost), 2)), loc="right", fontsize=7.5
         )
-        for axes in (left, right):
+        for axes in (left, middle, right):
             shade_edge(axes, cell)
     for axes in grid[-1]:
         axes.set_xlabel("optimizer step")

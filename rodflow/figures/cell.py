@@ -46,8 +46,7 @@ def draw(
     draw_panel(error, cell, "error", log=True)
     error.set(title="(c) Error of the flow's centre", ylabel=r"$\Vert$centre $- w^*\Vert$")
 
-    rods = {key: frame for key, frame in series.items() if "rod" in key[0] or frame["rod_length"].notna().any()}
-    draw_panel(rod, Cell(rods, discrete, threshold), "rod_length", "oscillation", log=True)
+    draw_panel(rod, cell.with_rods(), "rod_length", "oscillation", log=True)
     rod.set(title="(d) Rod length, and the discrete oscillation", ylabel="length")
 
     for axes in (loss, sharpness, error, rod):

@@ -37,6 +37,11 @@ class Cell:
     def flows(self) -> list[str]:
         return in_order((flow for flow, _ in self.series), FLOW_STYLE)
 
+    def with_rods(self) -> Cell:
+        """The same runs with the flows that have a rod, or are named after one, only."""
+        rods = {key: f for key, f in self.series.items() if "rod" in key[0] or f["rod_length"].notna().any()}
+        return Cell(rods, self.discrete, self.threshold)
+
     def alpha(self, seed: int) -> float:
         return 1.0 if seed == self.seeds[0] else REPEAT_ALPHA
 
