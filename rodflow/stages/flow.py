@@ -45,12 +45,13 @@ def run_flow(
     begun = time.monotonic()
     step_map = cell_optimizer(config, architecture, optimizer)
     start = start_step(config, step_map)
-    problem = cell_problem(config, architecture, seed, dataset, config.flow_dtype)
-    run = load(discrete)
     settings = config.flow_settings(architecture, optimizer, flow)
+    solver = dict(settings["solver"])
+    problem = cell_problem(config, architecture, seed, dataset, solver.pop("dtype", config.flow_dtype))
+    run = load(discrete)
     if start in run.windows:
         result = integrate(
-            build_flow(flow, problem.objective, step_map, settings["solver"]),
+            build_flow(flow, problem.objective, step_map, solver),
             run.window(start),
             config.steps - start,
             config.record_interval,
