@@ -109,8 +109,9 @@ def test_another_optimizer_leaves_finished_cells_alone(project):
 
 def test_interrupted_and_started_again_gives_the_same_numbers(project, tmp_path):
     folder = copy_project(tmp_path / "again")
+    grid = (*NARROW, "landscapes=[]", "precision_cells=[]")
     process = subprocess.Popen(
-        snakemake(folder),
+        snakemake(folder, narrow=grid),
         cwd=folder,
         env=environment(),
         stdout=subprocess.DEVNULL,
@@ -118,13 +119,13 @@ def test_interrupted_and_started_again_gives_the_same_numbers(project, tmp_path)
         # a shell may have started the tests in the background, with SIGINT ignored; a user's terminal does not
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not list(folder.glob("results/smoke/discrete/*.h5")) and time.monotonic() < until:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    process.wait(timeout=120)
+    process.wait(timeout=300)
     assert not (folder / "results/smoke/tables/errors.csv").exists()
-    run(folder)
+    run(folder, narrow=grid)
     tables = [pd.read_csv(f / "results/smoke/tables/errors.csv").drop(columns="seconds") for f in (project, folder)]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
