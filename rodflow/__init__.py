@@ -5,7 +5,7 @@
     problem = rf.problems.digits(architecture="mlp")
     optimizer = rf.Adam(learning_rate=5e-3)
     run = rf.train(problem.objective, optimizer, problem.w0, steps=600)
-    flow = rf.integrate(rf.RodFlow(problem.objective, optimizer), start=run.window(at=60), steps=500)
+    flow = rf.integrate(rf.RodMap(problem.objective, optimizer), start=run.window(at=60), steps=500)
     flow.error(run).plot()
 
 Names are loaded when first used, so that the workflow can read a config without loading torch.
