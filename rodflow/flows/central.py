@@ -123,21 +123,23 @@ class CentralFlow(Flow):
         dz, push = self.response(t, state, gradient, slow)
         dnu = slow.of_gradient
         columns = w.new_zeros(len(w), self.curvature.count)
-        v = self._critical(w, p)
+        rate = optimizer.rate(t)
+        v = self._critical(w, p, rate)
         k = v.shape[1]
         if not k:
             return dz, columns, dnu
         u = v / p.sqrt()[:, None]
         products, third = objective.third_derivatives(w, u)
-        block = optimizer.learning_rate * u.T @ products
+        block = rate * u.T @ products
         block = (block + block.T) / 2
 
         def drift(dz: Tensor, dlogp: Tensor) -> Tensor:
             """d/dt of the critical block Vᵀ M V, [k, k], from the velocities of z and of log P."""
             turned = v.T @ (dlogp[:, None] * v) @ block
-            return optimizer.learning_rate * third @ self.dynamics.weights(dz) - (turned + turned.T) / 2
+            return rate * third @ self.dynamics.weights(dz) - (turned + turned.T) / 2
 
-        alpha = -drift(dz, slow.log_preconditioner(dnu, 1.0)) + self.relaxation * self._gap(block)
+        warming = math.log(optimizer.rate(t + 1 / 2) / optimizer.rate(t - 1 / 2))  # of a schedule, per step
+        alpha = -drift(dz, slow.log_preconditioner(dnu, 1.0)) - warming * block + self.relaxation * self._gap(block)
         beta, pushes, moments = w.new_zeros(k, k, k, k), z.new_zeros(k, k, len(z)), nu.new_zeros(k, k, len(nu))
         for i in range(k):
             for j in range(i, k):
@@ -161,13 +163,13 @@ class CentralFlow(Flow):
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """dz/dt ``[n]`` at the mean gradient ``[d]``, and its linear response to a change of that gradient."""
         optimizer = self.dynamics.optimizer
-        rate = optimizer.learning_rate / optimizer.preconditioner(state.nu, t)
+        rate = optimizer.rate(t) / optimizer.preconditioner(state.nu, t)
         return -rate * gradient, lambda change: -rate * change
 
-    def _critical(self, w: Tensor, p: Tensor) -> Tensor:
+    def _critical(self, w: Tensor, p: Tensor, rate: float) -> Tensor:
         """The orthonormal critical eigenvectors V ``[d, k]`` of M. Raises: ``FlowDiverged`` where M is not finite."""
         optimizer = self.dynamics.optimizer
-        values = self.curvature.effective_sharpness(w, p, optimizer.learning_rate)
+        values = self.curvature.effective_sharpness(w, p, rate)
         if not torch.isfinite(values).all():
             raise FlowDiverged("non-finite Hessian")
         assert self.curvature.vectors is not None
