@@ -6,8 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from rodflow.tables import at_the_edge, first_above
-from rodflow.yardsticks import ONSET
+from rodflow.tables import at_the_edge, first_above, oscillation_onset
 
 STABLE = 0.8
 """Below this share of the threshold a record counts as before the edge."""
@@ -48,8 +47,7 @@ def fidelity_row(
     edge = at_the_edge(series, discrete).dropna(subset="error")
     below = series["discrete_sharpness"] < STABLE * discrete["threshold"]
     before = series[below.cummin()]["relative_error"].iloc[1:]
-    late = records[records["step"] >= discrete["flow_start"]]
-    level = ONSET * late["oscillation_along_sharpest"].max()
+    onset, level = oscillation_onset(records, discrete)
     return {
         **{name: errors[name] for name in COLUMNS if name in errors},
         "relative_error_before_edge": before.max(),
@@ -59,7 +57,7 @@ def fidelity_row(
         "alignment_sharpest": edge["alignment_sharpest"].median(),
         "alignment_oscillation": edge["alignment_oscillation"].median(),
         "onset_step": first_above(series["step"], series["rod_along_sharpest"], level),
-        "discrete_onset_step": first_above(late["step"], late["oscillation_along_sharpest"], level),
+        "discrete_onset_step": onset,
     }
 
 

@@ -101,12 +101,18 @@ def threshold_row(records: pd.DataFrame, discrete: dict[str, Any], flows: dict[s
     }
     for flow, series in flows.items():
         row[f"sharpness_{flow}_median"] = at_the_edge(series, discrete)["sharpness"].median()
-    level = ONSET * late["oscillation_along_sharpest"].max()
-    row["oscillation_onset"] = first_above(late["step"], late["oscillation_along_sharpest"], level)
+    row["oscillation_onset"], level = oscillation_onset(records, discrete)
     for flow, series in flows.items():
         if series["rod_length"].notna().any():
             row[f"onset_{flow}"] = first_above(series["step"], series["rod_along_sharpest"], level)
     return row
+
+
+def oscillation_onset(records: pd.DataFrame, discrete: dict[str, Any]) -> tuple[Any, float]:
+    """The run's onset, and the length along the sharpest direction that counts as one, for its flows as well."""
+    late = records[records["step"] >= discrete["flow_start"]]
+    level = ONSET * late["oscillation_along_sharpest"].max()
+    return first_above(late["step"], late["oscillation_along_sharpest"], level), level
 
 
 def first_above(steps: pd.Series, values: pd.Series, level: float) -> Any:

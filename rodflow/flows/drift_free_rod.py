@@ -9,13 +9,12 @@ from torch import Tensor
 
 from rodflow.discrete import Window, rounding_errors
 from rodflow.errors import InvalidInput
-from rodflow.flows.base import Flow, Solver
-from rodflow.flows.correction import corrected
-from rodflow.objective import Objective
-from rodflow.optimizers import State, StepMap
+from rodflow.flows.base import Solver
+from rodflow.flows.rounded import RoundedFlow
+from rodflow.optimizers import State
 
 
-class DriftFreeRodFlow(Flow):
+class DriftFreeRodFlow(RoundedFlow):
     """The flow of the smooth parts c and a of an optimizer's iterates ``s_t = c_t + (-1)^t a_t``, for any step map.
 
     With s = (w, m, nu) the whole state and G its increment, these hold exactly for any map:
@@ -44,21 +43,6 @@ class DriftFreeRodFlow(Flow):
 
     default_solver = Solver("rk4", step=0.5)
 
-    def __init__(
-        self,
-        objective: Objective,
-        optimizer: StepMap,
-        solver: Solver | None = None,
-        order: int = 2,
-        seed: float = 1.0,
-        split_order: int = 16,
-    ):
-        super().__init__(objective, optimizer, solver)
-        if not seed >= 0:
-            raise InvalidInput("seed", seed, "a number >= 0, in rounding errors of the discrete run")
-        self.field = corrected(self.phi, order)
-        self.seed, self.split_order, self.rounding = seed, split_order, 0.0
-
     def start(self, window: Window) -> Tensor:
         here, alternating = window.state(), alternating_part(window, self.split_order)
         a = self.pack(torch.cat([alternating.w, alternating.m]), alternating.nu)
@@ -71,17 +55,6 @@ class DriftFreeRodFlow(Flow):
         stretch = self._at_least(math.sqrt(torch.finfo(y.dtype).eps) * self._length(c), a)
         plus, minus = self._increment(t, c + stretch * a), self._increment(t, c - stretch * a)
         return torch.cat([(plus + minus) / 2, -2 * a - (plus - minus) / (2 * stretch)])
-
-    def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
-        while t0 < t1:
-            t = min(math.floor(t0) + 1.0, t1)
-            y = self.round(t, self.unit(y, t0, t))
-            t0 = t
-        return y
-
-    def unit(self, y: Tensor, t0: float, t1: float) -> Tensor:
-        """y at t1 from y at t0, no more than a unit of time later."""
-        return self.solver.advance(self.field, y, t0, t1)
 
     def round(self, t: float, y: Tensor) -> Tensor:
         """y with the rounding errors of the discrete run's step to t, a whole number, added to a's weights."""

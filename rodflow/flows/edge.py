@@ -8,18 +8,16 @@ import torch
 from torch import Tensor
 
 from rodflow.discrete import Window, rounding_errors
-from rodflow.errors import InvalidInput
-from rodflow.flows.base import Flow, Solver
-from rodflow.flows.correction import corrected
+from rodflow.flows.base import Solver
 from rodflow.flows.drift_free_rod import alternating_part
-from rodflow.objective import Objective
+from rodflow.flows.rounded import RoundedFlow
 from rodflow.optimizers import StepMap
 
 FASTEST_DECAY = 2.0
 """A rod shortens by at most the factor exp(-2) a step: ln|lr s - 1| has a pole at lr s = 1, far below the edge."""
 
 
-class EdgeFlow(Flow):
+class EdgeFlow(RoundedFlow):
     """Edge flow (Marion, arXiv 2606.18080), reconstructed from its description; for step maps (w) without moments.
 
     The description at hand: the centre follows a corrected gradient flow on the symmetrised loss, the direction the
@@ -54,21 +52,6 @@ class EdgeFlow(Flow):
 
     default_solver = Solver("rk4", step=0.5)
 
-    def __init__(
-        self,
-        objective: Objective,
-        optimizer: StepMap,
-        solver: Solver | None = None,
-        order: int = 2,
-        seed: float = 1.0,
-        split_order: int = 16,
-    ):
-        super().__init__(objective, optimizer, solver)
-        if not seed >= 0:
-            raise InvalidInput("seed", seed, "a number >= 0, in rounding errors of the discrete run")
-        self.field = corrected(self.phi, order)
-        self.seed, self.split_order, self.rounding = seed, split_order, 0.0
-
     @classmethod
     def supports(cls, optimizer: StepMap) -> bool:
         state = optimizer.init(torch.zeros(1))
@@ -89,13 +72,6 @@ class EdgeFlow(Flow):
         s = u @ h
         growth = torch.log((s - 1).clamp(min=math.exp(-FASTEST_DECAY)))
         return torch.cat([(plus + minus) / 2, h - s * u, growth.expand(1)])
-
-    def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
-        while t0 < t1:
-            t = min(math.floor(t0) + 1.0, t1)
-            y = self.round(t, self.solver.advance(self.field, y, t0, t))
-            t0 = t
-        return y
 
     def round(self, t: float, y: Tensor) -> Tensor:
         """y with u of length one, and at a whole number t with the rounding errors of the run's step to t in r u."""

@@ -28,9 +28,10 @@ def aggregate(config: Config, results: Path) -> None:
         fidelity_rows += [fidelity_row(flows[row["flow"]], row, records, discrete) for row in rows]
         threshold_rows.append(tables.threshold_row(records, discrete, flows))
     errors, thresholds = tables.errors(error_rows), tables.thresholds(threshold_rows)
+    faithful = fidelity(fidelity_rows)
     folder = results / "tables"
     write_table(folder / "errors.csv", errors)
     write_table(folder / "thresholds.csv", thresholds)
-    write_table(folder / "fidelity.csv", fidelity(fidelity_rows))
-    write_text(folder / "summary.md", tables.summary(errors, thresholds) + "\n" + claims(fidelity(fidelity_rows)))
+    write_table(folder / "fidelity.csv", faithful)
+    write_text(folder / "summary.md", tables.summary(errors, thresholds) + "\n" + claims(faithful))
     write_json(folder / "provenance.json", provenance(config.model_dump(mode="json"), time.monotonic() - begun))
