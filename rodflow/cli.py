@@ -99,7 +99,7 @@ Results = Annotated[Path, typer.Option(help="The run's results folder.")]
 
 @app.command()
 def tables(config: ConfigFile, results: Results) -> None:
-    """Aggregate all cells into errors.csv, thresholds.csv, fidelity.csv and summary.md."""
+    """Aggregate all cells into errors.csv, thresholds.csv, fidelity.csv, comparison.csv and summary.md."""
     from rodflow.stages.tables import aggregate
 
     aggregate(configuration.load(config), results)
@@ -117,7 +117,9 @@ def precision_table(config: ConfigFile, results: Results) -> None:
 def figure(
     config: ConfigFile,
     results: Results,
-    kind: Annotated[str, typer.Argument(help="cell, architecture, precision, landscape, overview or fidelity.")],
+    kind: Annotated[
+        str, typer.Argument(help="cell, architecture, precision, landscape; overview, fidelity, comparison.")
+    ],
     output: Annotated[Path, typer.Option(help="The figure's path without suffix; PNG and PDF are written.")],
     architecture: Architecture = "",
     optimizer: Optimizer = "",

@@ -223,6 +223,11 @@ class Config(Strict):
         return [flow for flow in self.flows if optimizer in MODELLED.get(flow, (optimizer,))]
 
     @property
+    def compares(self) -> bool:
+        """Whether a competing model, one that ``MODELLED`` names, runs in some cell."""
+        return any(flow in MODELLED for optimizer in self.optimizers for flow in self.flows_of(optimizer))
+
+    @property
     def precision_studies(self) -> list[tuple[str, str, int]]:
         """Architecture, optimizer and seed of each cell whose precision is studied; the grid need not hold it."""
         return [(*name.split("-"), s) for name in self.precision_cells for s in self.seeds]  # type: ignore[misc]

@@ -9,6 +9,13 @@ import pandas as pd
 
 from rodflow.yardsticks import EDGE, ONSET
 
+COSTS = [
+    "gradients_per_step",
+    "hessian_vector_products_per_step",
+    "gradient_equivalents_per_step",
+    "seconds_per_step",
+]
+"""What a flow costs per optimizer step, without the measuring of it."""
 ERROR_COLUMNS = [
     "architecture",
     "optimizer",
@@ -16,12 +23,12 @@ ERROR_COLUMNS = [
     "seed",
     "error_final",
     "error_eos_mean",
+    "error_eos_common",
     "relative_error_final",
     "displacement",
     "ratio_to_stable",
     "ratio_to_stable_corrected",
-    "gradients_per_step",
-    "hessian_vector_products_per_step",
+    *COSTS,
     "seconds",
     "diverged_at",
 ]
@@ -43,7 +50,7 @@ def error_row(series: pd.DataFrame, summary: dict[str, Any], discrete: dict[str,
         "error_eos_mean": window["error"].mean(),
         "relative_error_final": last["relative_error"],
         "displacement": last["displacement"],
-        **{key: summary[key] for key in ("gradients_per_step", "hessian_vector_products_per_step", "seconds")},
+        **{key: summary[key] for key in (*COSTS, "seconds")},
         "diverged_at": summary["diverged_at"] if discrete["diverged_at"] is None else discrete["diverged_at"],
     }
 
@@ -65,10 +72,15 @@ def ratio(baseline: pd.DataFrame, own: pd.DataFrame, discrete: dict[str, Any]) -
 def cell_rows(
     series: dict[str, pd.DataFrame], summaries: dict[str, dict[str, Any]], discrete: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """The rows of errors.csv of one cell, one a flow, with the ratios to both stable flows (above 1 is better)."""
+    """The rows of errors.csv of one cell, one a flow, with the ratios to both stable flows (above 1 is better).
+
+    ``error_eos_common`` is ``error_eos_mean`` over the records that every flow of the cell reached.
+    """
     rows = []
+    windows = pd.DataFrame({flow: at_the_edge(frame, discrete)["error"] for flow, frame in series.items()})
+    common = windows.dropna().mean()
     for flow in series:
-        row = error_row(series[flow], summaries[flow], discrete)
+        row = error_row(series[flow], summaries[flow], discrete) | {"error_eos_common": common[flow]}
         for baseline in ("stable", "stable_corrected"):
             known = baseline in series
             row[f"ratio_to_{baseline}"] = ratio(series[baseline], series[flow], discrete) if known else np.nan

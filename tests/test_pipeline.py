@@ -88,7 +88,7 @@ def test_rounding_of_a_window_survives_saving(tmp_path):
 
 
 def test_same_config_gives_the_same_tables(tmp_path):
-    timed = ["seconds"]
+    timed = ["seconds", "seconds_per_step"]
     tables = []
     for name in ("one", "two"):
         results = run(tmp_path / name, architectures=["mlp"], flows=["stable", "rod"])

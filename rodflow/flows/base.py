@@ -116,6 +116,11 @@ class Flow:
         """The weights' part of the oscillation ``[d]``, up to its sign; None for a flow without one."""
         return None
 
+    @property
+    def incidents(self) -> dict[str, int]:
+        """How often something happened that a reader of the results should know, by name; since construction."""
+        return {}
+
     def pack(self, *parts: Tensor) -> Tensor:
         """The parts of y in one vector; remembers their sizes for :meth:`split`."""
         self.sizes = [part.numel() for part in parts]

@@ -81,6 +81,10 @@ class CentralFlow(Flow):
     def supports(cls, optimizer: StepMap) -> bool:
         return optimizer.init(torch.zeros(1)).m.numel() == 0
 
+    @property
+    def incidents(self) -> dict[str, int]:
+        return {"crowded": self.crowded}
+
     def start(self, window: Window) -> Tensor:
         w, m, nu = window.midpoint()
         self.curvature = Curvature(self.curvature.objective, min(self.directions, len(w)), RESIDUAL)

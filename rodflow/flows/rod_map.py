@@ -62,6 +62,10 @@ class RodMap(DriftFreeRodFlow):
         self.guarded += 1
         return super().unit(y, t0, t1)
 
+    @property
+    def incidents(self) -> dict[str, int]:
+        return {"guarded": self.guarded}
+
     def separating_step(self, t: float, y: Tensor) -> Tensor:
         """One step with R(x) = 1 + x - x^3/8, which takes alternating content out of c and slow content out of a."""
         k1 = self.phi(t, y)

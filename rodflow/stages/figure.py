@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rodflow.config import Config
+from rodflow.config import MODELLED, Config
 from rodflow.errors import InvalidInput
 from rodflow.figures import architecture as architecture_figure
 from rodflow.figures import cell as cell_figure
+from rodflow.figures import comparison as comparison_figure
 from rodflow.figures import fidelity as fidelity_figure
 from rodflow.figures import landscape as landscape_figure
 from rodflow.figures import overview as overview_figure
@@ -65,6 +66,13 @@ def draw_overview(_: Config, results: Path, __: Names) -> Figure:
     return overview_figure.draw(read_table(results / "tables" / "errors.csv"))
 
 
+def draw_comparison(_: Config, results: Path, __: Names) -> Figure:
+    table = read_table(results / "tables" / "comparison.csv")
+    if not len(table):
+        raise InvalidInput("flows", "comparison", "one of " + ", ".join(MODELLED) + " for an optimizer that it models")
+    return comparison_figure.draw(table)
+
+
 def draw_fidelity(_: Config, results: Path, __: Names) -> Figure:
     return fidelity_figure.draw(read_table(results / "tables" / "fidelity.csv"))
 
@@ -76,6 +84,7 @@ DRAWN = {
     "landscape": draw_landscape,
     "overview": draw_overview,
     "fidelity": draw_fidelity,
+    "comparison": draw_comparison,
 }
 
 
@@ -83,7 +92,8 @@ def draw_figure(config: Config, results: Path, kind: str, output: Path, **names:
     """Draw a figure of a ``kind`` in ``DRAWN``, from the files below ``results``, as PNG and PDF.
 
     A ``cell`` and its ``precision`` study (of the config's first seed) want the names of an ``architecture`` and an
-    ``optimizer``, an ``architecture`` and a ``landscape`` their own; ``overview`` and ``fidelity`` show all cells.
+    ``optimizer``, an ``architecture`` and a ``landscape`` their own; ``overview`` and ``fidelity`` show all cells,
+    ``comparison`` those with a competing model.
 
     Raises: ``InvalidInput`` for another kind, or for what the config does not hold or study.
     """

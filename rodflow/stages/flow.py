@@ -19,6 +19,7 @@ from rodflow.optimizers import StepMap
 from rodflow.provenance import provenance
 from rodflow.stages.discrete import cell_optimizer, cell_problem, load, start_step
 from rodflow.storage import write_json, write_table
+from rodflow.tables import COSTS
 from rodflow.yardsticks import SERIES_COLUMNS
 
 
@@ -50,8 +51,9 @@ def run_flow(
     problem = cell_problem(config, architecture, seed, dataset, solver.pop("dtype", config.flow_dtype))
     run = load(discrete)
     if start in run.windows:
+        model = build_flow(flow, problem.objective, step_map, solver)
         result = integrate(
-            build_flow(flow, problem.objective, step_map, solver),
+            model,
             run.window(start),
             config.steps - start,
             config.record_interval,
@@ -64,10 +66,11 @@ def run_flow(
             device=problem.w0.device,
             progress=f"{architecture} {optimizer} seed {seed} {flow}",
         )
+        incidents = model.incidents
     else:  # the run diverged before the flows start
         steps = run.record_steps[run.record_steps > start].numpy()
         empty = pd.DataFrame({"step": steps}).reindex(columns=SERIES_COLUMNS)
-        result = FlowRun(empty, None, start, Cost(), 0.0, None)
+        result, incidents = FlowRun(empty, None, start, Cost(), 0.0, None), {}
     write_table(output, result.series.astype({c: "float64" for c in SERIES_COLUMNS if c != "step"}))
     summary = {
         "architecture": architecture,
@@ -76,15 +79,24 @@ def run_flow(
         "flow": flow,
         "start": start,
         "diverged_at": result.diverged_at,
-        "gradients_per_step": cost_per_step(result, "gradients"),
-        "hessian_vector_products_per_step": cost_per_step(result, "hessian_vector_products"),
+        **costs(result, problem.objective.product_in_gradients(problem.w0)),
         "seconds": round(result.seconds, 3),
+        "incidents": incidents,
         "provenance": provenance(settings, time.monotonic() - begun, str(problem.w0.device)),
     }
     write_json(output.with_suffix(".json"), summary)
 
 
-def cost_per_step(result: FlowRun, kind: str) -> float | None:
-    """Gradients or Hessian-vector products per optimizer step, up to the last record; None if there is none."""
-    reached = result.series.dropna(subset=kind)
-    return float(reached[kind].iloc[-1] / (reached["step"].iloc[-1] - result.start)) if len(reached) else None
+def costs(result: FlowRun, product_in_gradients: float) -> dict[str, float | None]:
+    """What the flow asked of the objective per optimizer step, up to the last record; None if there is none.
+
+    ``gradient_equivalents_per_step`` weighs a Hessian-vector product with what it takes in gradients.
+    """
+    reached = result.series.dropna(subset="gradients")
+    if not len(reached):
+        return dict.fromkeys(COSTS)
+    last = reached.iloc[-1]
+    gradients, products = last[["gradients", "hessian_vector_products"]] / (last["step"] - result.start)
+    equivalents = gradients + product_in_gradients * products
+    per_step = (gradients, products, equivalents, result.seconds / (last["step"] - result.start))
+    return {name: float(value) for name, value in zip(COSTS, per_step, strict=True)}

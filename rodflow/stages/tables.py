@@ -1,4 +1,4 @@
-"""series of all cells -> errors.csv, thresholds.csv, fidelity.csv, summary.md."""
+"""series of all cells -> errors.csv, thresholds.csv, fidelity.csv, comparison.csv, summary.md."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from rodflow import tables
+from rodflow.comparison import comparison, verdicts
 from rodflow.config import Config
 from rodflow.fidelity import claims, fidelity, fidelity_row
 from rodflow.layout import discrete_file, flow_file
@@ -28,10 +29,12 @@ def aggregate(config: Config, results: Path) -> None:
         fidelity_rows += [fidelity_row(flows[row["flow"]], row, records, discrete) for row in rows]
         threshold_rows.append(tables.threshold_row(records, discrete, flows))
     errors, thresholds = tables.errors(error_rows), tables.thresholds(threshold_rows)
-    faithful = fidelity(fidelity_rows)
+    faithful, compared = fidelity(fidelity_rows), comparison(errors)
     folder = results / "tables"
     write_table(folder / "errors.csv", errors)
     write_table(folder / "thresholds.csv", thresholds)
     write_table(folder / "fidelity.csv", faithful)
-    write_text(folder / "summary.md", tables.summary(errors, thresholds) + "\n" + claims(faithful))
+    write_table(folder / "comparison.csv", compared)
+    parts = [tables.summary(errors, thresholds), claims(faithful), verdicts(compared) if len(compared) else ""]
+    write_text(folder / "summary.md", "\n".join(parts).rstrip("\n") + "\n")
     write_json(folder / "provenance.json", provenance(config.model_dump(mode="json"), time.monotonic() - begun))

@@ -31,7 +31,7 @@ ENVIRONMENT = str(Path(workflow.basedir) / "environment.yml")
 TABLES = expand(
     "{results}/tables/{name}",
     results=RESULTS,
-    name=["errors.csv", "thresholds.csv", "fidelity.csv", "summary.md", "provenance.json"],
+    name=["errors.csv", "thresholds.csv", "fidelity.csv", "comparison.csv", "summary.md", "provenance.json"],
 )
 PRECISION_TABLES = expand("{results}/tables/{name}", results=RESULTS, name=["precision.csv", "precision.json"])
 # cells whose precision is studied need not be among the config's architectures and optimizers
@@ -39,6 +39,8 @@ STUDIED_ARCHITECTURES = "|".join(sorted({a for a, _, _ in CONFIG.precision_studi
 STUDIED_OPTIMIZERS = "|".join(sorted({o for _, o, _ in CONFIG.precision_studies})) or "none"
 
 TABLE_OF = {"overview": "errors.csv", "fidelity": "fidelity.csv"}  # what these figures are drawn from
+if CONFIG.compares:
+    TABLE_OF["comparison"] = "comparison.csv"
 
 
 wildcard_constraints:
