@@ -296,7 +296,7 @@ def test_more_critical_directions_than_tracked_are_counted():
 
 
 def test_cost_counts_third_derivatives(fine):
-    """A dense eigensolve of two dimensions takes a gradient and two products; then one direction: a gradient, 1 + 2 products."""
+    """A dense eigensolve of two dimensions takes a gradient and two products; one direction, a gradient and 1 + 2."""
     objective = valley(4.0, 0.4, 0.012).objective
     flow = CentralFlow(objective, optimizer("gd", 0.5), directions=1)
     y = flow.start(rod_window(vector(0, 0), vector(0, 0)))
