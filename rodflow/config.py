@@ -149,7 +149,7 @@ class SolverSettings(Strict):
     """Overrides of a flow's solver (see ``rodflow.flows.base.Solver``) and of what the flow itself takes."""
 
     dtype: Literal["float32", "float64"] | None = None
-    method: Literal["euler", "midpoint", "heun2", "heun3", "rk4", "dopri5", "bosh3"] | None = None
+    method: Literal["euler", "midpoint", "heun2", "heun3", "rk4", "dopri5", "bosh3", "rkc2"] | None = None
     step: Positive | None = None
     rtol: Positive | None = None
     atol: Positive | None = None

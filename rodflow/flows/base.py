@@ -10,12 +10,13 @@ from torchdiffeq import odeint
 
 from rodflow.discrete import Window
 from rodflow.errors import InvalidInput
+from rodflow.flows import chebyshev  # noqa: F401  torchdiffeq learns the method rkc2
 from rodflow.flows.dynamics import Dynamics
 from rodflow.objective import Objective
 from rodflow.optimizers import State, StepMap
 
 FIXED_STEP_METHODS = ("euler", "midpoint", "heun2", "heun3", "rk4")
-ADAPTIVE_METHODS = ("dopri5", "bosh3")
+ADAPTIVE_METHODS = ("dopri5", "bosh3", "rkc2")
 
 
 class FlowDiverged(ArithmeticError):
@@ -54,7 +55,9 @@ class Solver:
         right_hand_side = field
         if self.method in ADAPTIVE_METHODS:
             # the last step ends at t1: stepping past it and interpolating would be less accurate than the steps are
-            options = {"max_num_steps": self.max_steps, "max_step": self.step, "step_t": times[1:]}
+            options = {"max_num_steps": self.max_steps, "max_step": self.step}
+            if self.method != "rkc2":  # it does so by itself
+                options["step_t"] = times[1:]
             # a trial step may leave the field's domain (nu < 0): huge values make the solver refuse it and halve; in
             # every component, since the solver looks at a mean over all of them
             huge = torch.finfo(y.dtype).max ** 0.25

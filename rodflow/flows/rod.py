@@ -31,7 +31,7 @@ class RodFlow(Flow):
     """
 
     time_offset = 0.5
-    default_solver = Solver("bosh3", step=1.0)
+    default_solver = Solver("rkc2", step=20.0)
 
     def start(self, window: Window) -> Tensor:
         here, after = window.state(), window.state(1)
