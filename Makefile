@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= all
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce test lint environment
+.PHONY: reproduce test lint benchmark environment
 
 environment: $(VENV)/.complete
 
@@ -28,3 +28,6 @@ lint: environment
 	ruff format --check .
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+
+benchmark: environment
+	$(BIN)/python -m benchmarks

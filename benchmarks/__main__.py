@@ -1,0 +1,57 @@
+"""``python -m benchmarks [cost] [accuracy] [scaling]``: measure, then write the tables and the page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from benchmarks.accuracy import errors
+from benchmarks.cost import costs
+from benchmarks.report import render
+from benchmarks.scaling import scaling
+from rodflow import config as configuration
+from rodflow.provenance import provenance
+from rodflow.storage import write_table, write_text
+
+PARTS = ("cost", "accuracy", "scaling")
+
+
+def machine() -> str:
+    """One line on what the numbers were measured on."""
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return f"Measured on {os.cpu_count()} processor cores ({where}), torch {torch.__version__.split('+')[0]}."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; none: all")
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="whose cells accuracy runs")
+    parser.add_argument("--paper", type=Path, default=Path("config/paper.yaml"), help="whose sizes cost takes")
+    parser.add_argument("--optimizers", nargs="+", default=["gd", "rmsprop", "adam"], help="of cost")
+    parser.add_argument("--dtypes", nargs="+", default=["float32"], help="of cost")
+    parser.add_argument("--examples", type=int, default=200, help="of cost")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="of accuracy; threads of the others")
+    parser.add_argument("--tables", type=Path, default=Path("results/benchmarks"))
+    parser.add_argument("--page", type=Path, default=Path("docs/performance.md"))
+    chosen = parser.parse_args()
+    for part in chosen.parts:
+        if part not in PARTS:
+            parser.error(f"got {part}, allowed: {', '.join(PARTS)}")
+    parts = chosen.parts or PARTS
+    if "cost" in parts:
+        paper = configuration.load(chosen.paper).model_copy(update={"threads": chosen.processes})
+        write_table(chosen.tables / "cost.csv", costs(paper, chosen.optimizers, chosen.dtypes, chosen.examples))
+    if "accuracy" in parts:
+        write_table(chosen.tables / "accuracy.csv", errors(configuration.load(chosen.config), chosen.processes))
+    if "scaling" in parts:
+        write_table(chosen.tables / "scaling.csv", scaling(chosen.processes))
+    commit = provenance({}, 0.0)["commit"]
+    write_text(chosen.page, render(chosen.tables, f"{machine()} Commit {commit}."))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Seconds and gradient equivalents of a unit of time, of every model beside the discrete step, at paper scale."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+
+from benchmarks.measure import in_a_process, interleaved
+from rodflow.config import Config
+from rodflow.discrete import WINDOW_HALF_WIDTH, train
+from rodflow.flows import FLOWS
+from rodflow.optimizers import OPTIMIZERS
+from rodflow.problems import Problem, image_problem
+from rodflow.problems.datasets import Images
+
+MODELS = ("stable", "rod", "drift_free_rod", "central")
+START, UNIT = 20, 4.0
+"""Flows start here, and are timed over this many steps: an even number, for the rod map's every second step."""
+REPEATS = {"discrete": 9, "stable": 5, "rod": 5, "drift_free_rod": 9, "central": 1}
+
+
+def random_images(examples: int, channels: int = 3, side: int = 32, classes: int = 4) -> Images:
+    """Images of the right shape; what they show makes no difference to the cost."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(examples, channels, side, side, generator=generator)
+    return Images(x.numpy(), (torch.arange(examples) % classes).numpy(), classes)
+
+
+def cell_costs(problem: Problem, optimizer: str, rate: float, models: tuple[str, ...]) -> list[dict]:
+    """A row for the discrete step and for each model of one cell, from the same state, below the edge."""
+    step_map = OPTIMIZERS[optimizer](rate)
+    run = train(problem.objective, step_map, problem.w0, START + WINDOW_HALF_WIDTH, START)
+    window, objective = run.window(START), problem.objective
+    state = window.state()
+    weight = objective.product_in_gradients(problem.w0)
+
+    def step() -> None:
+        step_map.step(state, objective.gradient(state.w), START)
+
+    actions = {"discrete": step}
+    for name in models:
+        flow = FLOWS[name](objective, step_map)
+        y, begun = flow.start(window), START + flow.time_offset
+        actions[name] = lambda flow=flow, y=y, begun=begun: flow.advance(y, begun, begun + UNIT)
+    equivalents = {}
+    for name, action in actions.items():
+        before = objective.cost.copy()
+        action()
+        spent = objective.cost - before
+        equivalents[name] = (spent.gradients + weight * spent.hessian_vector_products) / (
+            1 if name == "discrete" else UNIT
+        )
+    seconds = interleaved(actions, {name: REPEATS[name] for name in actions})
+    rows = []
+    for name in actions:
+        per_step = seconds[name] / (1 if name == "discrete" else UNIT)
+        over = per_step / seconds["discrete"]
+        rows.append(
+            {
+                "model": name,
+                "gradient_equivalents": equivalents[name],
+                "seconds": per_step,
+                "seconds_over_discrete": over,
+                "overhead": over / equivalents[name] - 1,
+            }
+        )
+    return rows
+
+
+def architecture_costs(config: Config, architecture: str, optimizer: str, dtype: str, examples: int) -> dict:
+    """``rows``: those of one architecture and optimizer at the config's sizes."""
+    torch.set_num_threads(config.threads)
+    sizes = getattr(config.sizes, architecture).model_dump()
+    problem = image_problem(
+        random_images(examples), architecture, sizes, config.loss, 0, getattr(torch, dtype), config.device
+    )
+    models = tuple(m for m in MODELS if m != "central" or FLOWS["central"].supports(OPTIMIZERS[optimizer](1.0)))
+    rate = 1e-3 * config.learning_rates[architecture][optimizer]
+    rows = cell_costs(problem, optimizer, rate, models)
+    return {"rows": rows, "parameters": problem.w0.numel()}
+
+
+def costs(config: Config, optimizers: list[str], dtypes: list[str], examples: int) -> pd.DataFrame:
+    """The table; each architecture, optimizer and dtype in a process of its own."""
+    rows = []
+    for architecture in config.architectures:
+        for optimizer in optimizers:
+            for dtype in dtypes:
+                found = in_a_process(architecture_costs, config, architecture, optimizer, dtype, examples)
+                cell = {
+                    "architecture": architecture,
+                    "optimizer": optimizer,
+                    "dtype": dtype,
+                    "examples": examples,
+                    "parameters": found["parameters"],
+                    "peak_mib": found["peak_mib"],
+                }
+                rows += [cell | row for row in found["rows"]]
+    return pd.DataFrame(rows)

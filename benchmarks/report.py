@@ -1,0 +1,70 @@
+"""docs/performance.md from the tables that the benchmarks leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.accuracy import convergence, curve
+
+NUMBER = "{:.3g}"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table; numbers with three significant digits, gaps as dashes."""
+    lines = ["| " + " | ".join(str(name).replace("_", " ") for name in table.columns) + " |"]
+    lines.append("|" + "---|" * len(table.columns))
+    for row in table.itertuples(index=False):
+        lines.append("| " + " | ".join(cell(value) for value in row) + " |")
+    return "\n".join(lines)
+
+
+def cell(value: object) -> str:
+    if pd.isna(value):  # type: ignore[call-overload]
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1000 else NUMBER.format(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def render(folder: Path, machine: str) -> str:
+    """The page; a section for each table that ``folder`` has, with the commit and machine it was measured on."""
+    parts = ["# What a unit of flow time costs, and what it buys", machine]
+    parts.append(
+        "Time is counted in optimizer steps. A gradient equivalent is the work of one full-batch gradient; a "
+        "Hessian-vector product counts with the ratio of its floating-point operations to a gradient's. "
+        "`python -m benchmarks` measures all of this again (`--help`: parts, sizes); this page is written by it."
+    )
+    if (file := folder / "cost.csv").exists():
+        table = pd.read_csv(file)
+        parts += [
+            "## Paper-scale networks",
+            "Below the edge, from the same state, timed in turns. `overhead`: seconds over those of a discrete step, "
+            "over the gradient equivalents, less one. `peak mib`: growth of the process' memory over all rows of its "
+            "architecture, optimizer and dtype.",
+            markdown(table),
+        ]
+    if (file := folder / "accuracy.csv").exists():
+        table = pd.read_csv(file)
+        parts += [
+            "## Error against cost, over the cells of config.yaml",
+            "Mean error in the edge window over that of the default, median and largest over the cells.",
+            markdown(curve(table).reset_index()),
+            "## Is the integration converged?",
+            "Change of the mean error in the edge window when the separating step is taken every step instead of every "
+            "second one. Chaos begins where rounding errors that are 1% larger move the running mean by more than 5%.",
+            markdown(convergence(table)),
+        ]
+    if (file := folder / "scaling.csv").exists():
+        table = pd.read_csv(file)
+        parts.append("## Growth of the drift-free rod flow's cost")
+        for varied, rows in table.groupby("varied", sort=False):
+            rows = rows.dropna(axis=1, how="all").drop(columns="varied").copy()
+            if varied in ("parameters", "examples"):
+                work = rows["parameters"].iloc[-1] / rows["parameters"] * rows["examples"].iloc[-1] / rows["examples"]
+                rows["seconds_over_linear"] = rows["seconds"] * work / rows["seconds"].iloc[-1]
+            else:
+                rows = rows.rename(columns={"seconds": "seconds_per_step"})
+            parts += [f"Over {varied}:", markdown(rows)]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,69 @@
+"""How the cost of drift-free rod flow grows with parameters, examples and steps, and what memory it takes."""
+
+from __future__ import annotations
+
+import time
+
+import pandas as pd
+import torch
+
+from benchmarks.cost import START, UNIT, random_images
+from benchmarks.measure import in_a_process, interleaved
+from rodflow.discrete import WINDOW_HALF_WIDTH, train
+from rodflow.flows import RodMap
+from rodflow.flows.integrate import integrate
+from rodflow.optimizers import Adam
+from rodflow.problems import image_problem
+
+WIDTHS = {1_000: 10, 10_000: 70, 100_000: 280, 1_000_000: 963, 10_000_000: 3125}
+"""Of both hidden layers of an MLP on 8x8 images, by about how many parameters it then has."""
+EXAMPLES = (100, 1_000, 10_000, 50_000)
+CHUNK = 5_000
+STEPS = (50, 200, 800)
+RATE = 1e-6
+
+
+def unit(width: int, examples: int, chunk_size: int | None, threads: int) -> dict:
+    """Seconds of a unit of flow time and of a discrete step."""
+    torch.set_num_threads(threads)
+    images = random_images(examples, 1, 8)
+    problem = image_problem(images, "mlp", {"widths": (width, width)}, device="auto", chunk_size=chunk_size)
+    optimizer = Adam(RATE)
+    run = train(problem.objective, optimizer, problem.w0, START + WINDOW_HALF_WIDTH, START)
+    flow, window = RodMap(problem.objective, optimizer), run.window(START)
+    y, state = flow.start(window), window.state()
+    actions = {
+        "discrete": lambda: optimizer.step(state, problem.objective.gradient(state.w), START),
+        "flow": lambda: flow.advance(y, START, START + UNIT),
+    }
+    for action in actions.values():
+        action()
+    seconds = interleaved(actions, {"discrete": 9, "flow": 5})
+    return {
+        "parameters": problem.w0.numel(),
+        "examples": examples,
+        "chunk_size": chunk_size,
+        "seconds": seconds["flow"] / UNIT,
+        "seconds_over_discrete": seconds["flow"] / UNIT / seconds["discrete"],
+    }
+
+
+def span(steps: int, threads: int) -> dict:
+    """Seconds of a whole integration of so many steps, recorded every 50."""
+    torch.set_num_threads(threads)
+    problem = image_problem(random_images(1_000, 1, 8), "mlp", {"widths": (280, 280)}, device="auto")
+    optimizer = Adam(RATE)
+    run = train(problem.objective, optimizer, problem.w0, START + WINDOW_HALF_WIDTH, START)
+    begun = time.perf_counter()
+    integrate(RodMap(problem.objective, optimizer), run.window(START), steps, 50, keep_centres=False)
+    return {"steps": steps, "seconds": (time.perf_counter() - begun) / steps}
+
+
+def scaling(threads: int) -> pd.DataFrame:
+    """A row a measurement; ``varied`` says along which axis it lies."""
+    rows = [{"varied": "parameters"} | in_a_process(unit, width, 200, None, threads) for width in WIDTHS.values()]
+    for examples in EXAMPLES:
+        chunk = CHUNK if examples > CHUNK else None
+        rows.append({"varied": "examples"} | in_a_process(unit, 64, examples, chunk, threads))
+    rows += [{"varied": "steps"} | in_a_process(span, steps, threads) for steps in STEPS]
+    return pd.DataFrame(rows)

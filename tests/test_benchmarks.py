@@ -1,0 +1,80 @@
+"""The benchmarks at the smallest sizes, and the tables that they make by hand."""
+
+import pandas as pd
+import pytest
+import torch
+from problems import network
+
+from benchmarks.accuracy import DEFAULT, HALVED, JOLTED, VARIANTS, convergence, curve
+from benchmarks.cost import MODELS, cell_costs
+from benchmarks.measure import in_a_process, interleaved
+from benchmarks.report import markdown, render
+from benchmarks.scaling import unit
+from rodflow.problems import Problem
+
+
+def test_costs_of_one_cell():
+    net = network()
+    rows = cell_costs(Problem(net.objective(None), net.w0), "gd", 1e-3, MODELS)
+    found = {row["model"]: row["gradient_equivalents"] for row in rows}
+    assert found["discrete"] == 1 and found["drift_free_rod"] == 4
+    assert found["rod"] > found["stable"] and found["central"] > 4
+    assert all(row["seconds"] > 0 for row in rows)
+
+
+def test_actions_take_turns():
+    order = []
+    interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, {"a": 2, "b": 1})
+    assert order == ["a", "b", "a"]
+
+
+def hungry(numbers):
+    return {"sum": float(torch.ones(numbers, dtype=torch.float64).sum())}
+
+
+def test_a_process_of_its_own_measures_its_peak():
+    found = in_a_process(hungry, 40_000_000)
+    assert found["sum"] == 40_000_000 and 250 < found["peak_mib"] < 600
+
+
+def test_unit_in_chunks():
+    found = unit(10, 50, 20, 1)
+    assert found["parameters"] == 10 * 65 + 10 * 11 + 4 * 11 and found["chunk_size"] == 20
+    assert found["seconds"] > 0
+
+
+def table():
+    """Two cells; in the second the errors part from the third record on when the rounding errors change."""
+    rows = []
+    for optimizer, jolt in (("gd", 1.0), ("adam", 2.0)):
+        for variant in VARIANTS:
+            for k, step in enumerate((100, 120, 140)):
+                error = 0.1 * {HALVED: 1.02}.get(variant, 1.0)
+                if variant == JOLTED and k == 2:
+                    error *= jolt
+                cell = {"architecture": "mlp", "optimizer": optimizer, "seed": 0, "variant": variant}
+                rows.append(cell | {"step": step, "error": error, "gradients_per_step": 4.0, "seconds": 1.0})
+    return pd.DataFrame(rows)
+
+
+def test_convergence_and_chaos_by_hand():
+    calm, chaotic = convergence(table()).sort_values("optimizer", ascending=False).itertuples(index=False)
+    assert calm.change_halved == calm.change_halved_before_chaos == pytest.approx(0.02)
+    assert calm.chaos_from is pd.NA and chaotic.chaos_from == 140 and chaotic.edge_from == 100
+
+
+def test_curve_is_relative_to_the_default():
+    found = curve(table())
+    assert found.loc[DEFAULT, "error_over_default"] == 1
+    assert found.loc[HALVED, "error_over_default"] == pytest.approx(1.02)
+    assert (found["lost"] == 0).all()
+
+
+def test_page(tmp_path):
+    table().to_csv(tmp_path / "accuracy.csv", index=False)
+    page = render(tmp_path, "A machine.")
+    assert "A machine." in page and "## Paper-scale" not in page and DEFAULT in page
+    assert markdown(pd.DataFrame({"a_b": [1234567, 2], "c": [0.12345, float("nan")]})).splitlines()[2:] == [
+        "| 1,234,567 | 0.123 |",
+        "| 2 | – |",
+    ]
