@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 ConfigFile = Annotated[Path, typer.Option("--config", help="The run's config, a YAML file.")]
 Architecture = Annotated[str, typer.Option(help="mlp, cnn or vit.")]
 Optimizer = Annotated[str, typer.Option(help="One of the config's optimizers.")]
-Seed = Annotated[int, typer.Option(help="Seed of the initial weights.")]
+Seed = Annotated[int, typer.Option(help="Seed of the initial weights.", min=0, max=2**31 - 1)]
 Landscape = Annotated[str, typer.Option(help="One of the config's landscapes.")]
 Dataset = Annotated[Path, typer.Option(help="Images prepared by the dataset stage (.npz).")]
 

@@ -35,5 +35,5 @@ class InvalidInput(ValueError):
 
     def __init__(self, key: str, value: object, allowed: str):
         self.key, self.value, self.allowed = key, value, allowed
-        name = cut(key if key.isprintable() else repr(key))
+        name = cut(key if key.isprintable() and key.strip() else repr(key))
         super().__init__(f"{name}: got {cut(EXCERPT.repr(value))}, allowed: {cut(allowed)}")

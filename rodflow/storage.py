@@ -31,20 +31,27 @@ LARGEST_TABLE = 10**7
 def atomic(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well, and goes when it does not.
 
-    The content is on the disk before it takes its place: what a file system says only then, that it is full, counts.
-
-    Raises: ``OSError`` if the file cannot be written; what was there before is as it was.
+    Written through to the disk before it is renamed, so that not even a power cut leaves half a file under the name.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+        _write_through(temporary)
         os.replace(temporary, path)
+        _write_through(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write_through(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -55,7 +62,8 @@ def refused_as(path: str | Path, what: str, key: str = "file") -> Iterator[None]
     except InvalidInput:
         raise
     except Exception as error:  # parsers of foreign files raise nearly anything
-        raise InvalidInput(key, str(path), f"{what} (it cannot be read: {str(error) or type(error).__name__})") from error
+        reason = f"missing: {error.args[0]}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+        raise InvalidInput(key, str(path), f"{what} (it cannot be read: {reason})") from error
 
 
 def write_text(path: str | Path, text: str) -> None:
