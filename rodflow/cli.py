@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rodflow import config as configuration
-from rodflow.errors import InvalidInput
+from rodflow.errors import InvalidInput, cut
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -157,5 +157,5 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {cut(str(error))}", file=sys.stderr)
         sys.exit(1)

@@ -5,6 +5,8 @@ A file is not trusted: what it declares of its size is checked against what it h
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import math
 import os
@@ -32,6 +34,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well, and goes when it does not.
 
     Written through to the disk before it is renamed, so that not even a power cut leaves half a file under the name.
+
+    Raises: ``OSError`` naming ``path`` if it cannot be written; what was there before is as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +45,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
         _write_through(temporary)
         os.replace(temporary, path)
         _write_through(path.parent)
+    except OSError as error:  # of a failed write, unlike a failed opening, it does not know the file
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -102,16 +108,18 @@ def _is_a(value: Any, kind: type | UnionType) -> bool:
 
 
 def write_arrays(path: str | Path, arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> None:
-    """Named arrays and scalar attributes as HDF5. Raises: ``OSError`` if the file cannot be written."""
+    """Named arrays and scalar attributes as HDF5.
+
+    Put together in memory: on a full disk the HDF5 library cannot close its file, and takes the process with it.
+    """
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
+        for name, value in attributes.items():
+            file.attrs[name] = value
     with atomic(path) as temporary:
-        try:
-            with h5py.File(temporary, "w") as file:
-                for name, array in arrays.items():
-                    file.create_dataset(name, data=array)
-                for name, value in attributes.items():
-                    file.attrs[name] = value
-        except RuntimeError as error:  # what h5py makes of a failed write, as it flushes
-            raise OSError(f"{path} cannot be written: {error}") from error
+        temporary.write_bytes(content.getbuffer())
 
 
 def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
