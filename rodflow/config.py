@@ -217,7 +217,8 @@ class Config(Strict):
                 raise InvalidInput(name, names, "each named once")
         for architecture, optimizer, _ in self.cells + self.precision_studies:
             if optimizer not in self.learning_rates.get(architecture, {}):  # type: ignore[call-overload]
-                raise InvalidInput(f"learning_rates.{architecture}.{optimizer}", None, "a positive number (missing key)")
+                key = f"learning_rates.{architecture}.{optimizer}"
+                raise InvalidInput(key, None, "a positive number (missing key)")
         for optimizer in self.optimizers:
             if not self.flows_of(optimizer):
                 raise InvalidInput("flows", self.flows, f"at least one that models {optimizer}")

@@ -102,7 +102,11 @@ def test_a_stage_on_a_full_disk(tmp_path, prepared):
     cell = ("--config", config, "--architecture", "mlp", "--optimizer", "gd", "--dataset", images)
     output = tmp_path / "results" / "mlp-gd-seed0.h5"
     ended = command(
-        "discrete", *cell, "--output", output, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        "discrete",
+        *cell,
+        "--output",
+        output,
+        before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
     said_on_one_line(ended, "mlp-gd-seed0.h5")
     assert list(output.parent.iterdir()) == []

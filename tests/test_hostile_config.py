@@ -1,4 +1,4 @@
-"""Mutated configs: each is accepted and means what it says, or is refused on one line by key, value and what is allowed.
+"""Mutated configs: each is accepted and means what it says, or is refused on one line, by key and what is allowed.
 
 HOSTILE_EXAMPLES=5000 runs that many of each kind; the default is for every day.
 """
@@ -48,7 +48,7 @@ VALUES = st.one_of(
     st.sampled_from([math.nan, math.inf, -math.inf, -0.0, 1e308, 5e-324, 1.0, 0.5, -1.0, 1e-8]),
     st.sampled_from([0, 1, 2, 3, 8, -1, 2**31 - 1, 2**31, 2**63, 10**400]),
     st.builds(pow, st.just(-10), st.sampled_from([4999, 5000])),
-    st.sampled_from(["1e-3", "1e400", "nan", "60", "0x10", "true", "{0}", "%s", "a\nb", "a\0b", "\ud800", "é中😀", "../.."]),
+    st.sampled_from(["1e-3", "1e400", "nan", "60", "0x10", "true", "{0}", "%s", "a\nb", "a\0b", "\ud800", "é😀", ".."]),
     st.sampled_from(["gd", "adam", "mlp", "vit", "rod", "central", "edge", "float64", "cifar10", "valley", "mlp-gd"]),
     st.text(max_size=20),
     st.integers(),
@@ -76,7 +76,7 @@ def mutated_settings(draw) -> tuple[dict, list[tuple]]:
         holder = tree
         for part in path:
             holder = holder[part]
-        kind = draw(st.sampled_from(["replace", "replace", "delete", "add", "twice", "wrap", "unwrap", "scale", "scale"]))
+        kind = draw(st.sampled_from(["replace", "delete", "add", "twice", "wrap", "unwrap", "scale", "scale"]))
         if kind == "scale" and type(holder[key]) in (int, float):
             holder[key] = type(holder[key])(holder[key] * draw(st.sampled_from([-1, 0.25, 0.5, 1.5, 2])))
         elif kind == "delete":
@@ -142,9 +142,10 @@ def test_mutated_settings(mutated):
 
 
 FRAGMENTS = [
-    "\t", "&a ", "*a", "<<: *a\n", "!!binary ", "!!python/object/apply:os.system [x]", "!!set ", "? ", "- ", "{", "]", "'", '"',
-    "|", ">", "%YAML 9.9\n", "---\n", "...\n", "on", "010", "0x1F", "1_000", "1:30", ".nan", ".inf", "2026-01-02", "~", "\0",
-    "\ufeff", "\u2028", "é", "!!int x", "!!bool x", "!!timestamp x", "!!float ''", "9" * 5000, "[" * 2000, "steps: 5\n", "# ",
+    "\t", "&a ", "*a", "<<: *a\n", "!!binary ", "!!python/object/apply:os.system [x]", "!!set ", "!!int x", "!!bool x",
+    "!!timestamp x", "!!float ''", "? ", "- ", "{", "]", "'", '"', "|", ">", "%YAML 9.9\n", "---\n", "...\n", "# ", "~",
+    "on", "010", "0x1F", "1_000", "1:30", ".nan", ".inf", "2026-01-02", "9" * 5000, "[" * 2000, "steps: 5\n", "\0",
+    "\ufeff", "\u2028", "é",
 ]  # fmt: skip
 
 
@@ -230,7 +231,9 @@ def test_oddities_of_yaml_are_refused_by_name(tmp_path, content, said):
 def test_what_yaml_has_and_a_config_may_use(tmp_path):
     path = tmp_path / "fine.yaml"
     rates = "learning_rates:\n  mlp: &rates {gd: 2e-1, adam: 2.0e-3}\n  vit: {<<: *rates, gd: 0.1}\n"
-    path.write_text("\ufeff" + TEXTS[1].partition("learning_rates")[0] + rates + "hyperparameters: {bias_correction: on}\n")
+    path.write_text(
+        "\ufeff" + TEXTS[1].partition("learning_rates")[0] + rates + "hyperparameters: {bias_correction: on}\n"
+    )
     config = configuration.load(path)
     assert config.learning_rates == {"mlp": {"gd": 0.2, "adam": 2e-3}, "vit": {"gd": 0.1, "adam": 2e-3}}
     assert config.hyperparameters.bias_correction is True
@@ -248,7 +251,7 @@ def test_any_value_can_be_named(value, key):
 
 
 def test_the_command_line_refuses_on_one_line(tmp_path, monkeypatch, capsys):
-    """Through the command line as through ``load``; a handful, each with a message that tries to get out of its line."""
+    """Through the command line as through ``load``: messages that try to get out of their line."""
     output = tmp_path / "out" / "images.npz"
     for i, change in enumerate(({"run": "a\nb"}, {"a\nb": 1}, {"steps": 10**400}, {"data": {"file": "a\nTraceback"}})):
         path = tmp_path / f"{i}.yaml"

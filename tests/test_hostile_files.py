@@ -3,11 +3,14 @@
 HOSTILE_EXAMPLES=2000 runs that many of each kind; the default is for every day.
 """
 
+import hashlib
 import io
 import json
 import os
 import pickle
+import re
 import shutil
+import tempfile
 import tracemalloc
 import zipfile
 import zlib
@@ -47,22 +50,26 @@ MUTATED = settings(
 )
 
 
+TRAPS = tempfile.TemporaryDirectory()
+
+
 class Trap:
-    """An object whose unpickling is noticed: it leaves a file."""
+    """An object whose unpickling is noticed: it leaves a folder."""
 
     def __reduce__(self):
-        return os.mkdir, (str(TRAPS / "sprung"),)
-
-
-TRAPS = Path("/nonexistent")  # a folder of the test's own, set below
+        return os.makedirs, (f"{TRAPS.name}/sprung", 0o777, True)
 
 
 @pytest.fixture(autouse=True)
-def unsprung(tmp_path, monkeypatch):
+def unsprung():
     """No test's file may get its objects unpickled."""
-    monkeypatch.setitem(globals(), "TRAPS", tmp_path)
     yield
-    assert not (tmp_path / "sprung").exists()
+    assert not Path(TRAPS.name, "sprung").exists()
+
+
+def test_the_trap_works():
+    pickle.loads(pickle.dumps(Trap()))
+    Path(TRAPS.name, "sprung").rmdir()
 
 
 def is_said(refused: InvalidInput, name: str) -> None:
@@ -116,10 +123,8 @@ def object_array() -> np.ndarray:
     return array
 
 
-SHAPES = st.sampled_from(
-    [(), (0,), (6,), (6, 1), (7,), (6, 3, 32), (6, 3, 32, 33), (6, 1, 8, 8), (0, 3, 32, 32), (6, 3, 32, 32), (1, 3, 8, 8)]
-    + [(2**31, 3, 32, 32), (2**62,), (-6,), (-1, -6), (10**30, 3, 32, 32), (True, 3, 32, 32), (6, 0, 8, 8)]
-)
+SHAPES = [(), (0,), (6,), (6, 1), (7,), (6, 3, 32), (6, 3, 32, 33), (6, 1, 8, 8), (0, 3, 32, 32), (6, 3, 32, 32)]
+LIES = [(2**31, 3, 32, 32), (2**62,), (-6,), (-1, -6), (10**30, 3, 32, 32), (True, 3, 32, 32), (6, 0, 8, 8)]
 DTYPES = ["u1", "i1", "i8", ">i8", "u8", "f4", "f8", ">f8", "f2", "c16", "b1", "U3", "S3", "M8[s]", "m8[s]", "V4"]
 FILLS = [0, 1, 9, 10, 255, -1, np.nan, np.inf, -np.inf, 1e300]
 
@@ -149,10 +154,11 @@ def mutated_members(draw, arrays: dict[str, np.ndarray]) -> bytes:
             case "cast":
                 members[name] = npy(filled(draw(st.sampled_from(DTYPES)), array.shape, draw(st.sampled_from(FILLS))))
             case "shape":
-                small = draw(SHAPES.filter(lambda s: all(0 <= n < 100 for n in s)))
-                members[name] = npy(np.ones(tuple(map(int, small)), array.dtype))
+                members[name] = npy(np.ones(draw(st.sampled_from(SHAPES)), array.dtype))
             case "header":
-                members[name] = npy(array, shape=draw(SHAPES), fortran_order=draw(st.booleans()))
+                members[name] = npy(
+                    array, shape=draw(st.sampled_from(SHAPES + LIES)), fortran_order=draw(st.booleans())
+                )
             case "object":
                 members[name] = npy(object_array())
             case "junk":
@@ -200,7 +206,9 @@ def test_damaged_cifar_files_are_refused_or_whole(tmp_path, data):
         np.testing.assert_array_equal(y, CIFAR["y_train"])
 
 
-@pytest.mark.parametrize("content", [pickle.dumps(Trap()), npy(object_array()), b"\x80\x04" * 100, npy(CIFAR["x_train"])])
+@pytest.mark.parametrize(
+    "content", [pickle.dumps(Trap()), npy(object_array()), b"\x80\x04" * 100, npy(CIFAR["x_train"])]
+)
 def test_a_pickle_is_no_data_file(tmp_path, content):
     for name in ("images.npz", "images.npy", "images.pkl"):
         path = tmp_path / name
@@ -314,45 +322,46 @@ def run_is_right(path: Path) -> None:
         assert torch.isfinite(run.window(at).state(1).w).all()
 
 
+ATTRIBUTES = [np.nan, -1, 0, 3, 10**6, 1e300, "text", [1, 2], [], [20, 20], [[20]], h5py.Empty("f")]
+LINKS = [h5py.SoftLink("/loss"), h5py.SoftLink("/nowhere"), h5py.ExternalLink("other.h5", "/loss")]
+ARRAYS = ["missing", "fill", "one", "cast", "shape", "text", "group", "link", "lazy"]
+
+
+def replace_array(draw, file: h5py.File, name: str) -> None:
+    """Another thing in the place of an array of a run."""
+    array, kind = file[name][()], draw(st.sampled_from(ARRAYS))
+    del file[name]
+    match kind:
+        case "fill":
+            file[name] = filled(array.dtype.str, array.shape, draw(st.sampled_from(FILLS)))
+        case "one":
+            if array.size:
+                array.flat[draw(st.integers(0, array.size - 1))] = draw(st.sampled_from([0, -1, 9]))
+            file[name] = array
+        case "cast":
+            file[name] = filled(draw(st.sampled_from(["i8", ">f8", "f4", "f2", "u1", "c16", "S3"])), array.shape, 1)
+        case "shape":
+            file[name] = np.ones(draw(st.sampled_from([(), (0,), (3,), (4, 1), (42,), (4, 5)])), array.dtype)
+        case "text":
+            file[name] = ["a", "b"]
+        case "group":
+            file.create_group(name)
+        case "link":
+            file[name] = draw(st.sampled_from(LINKS))
+        case "lazy":
+            file.create_dataset(name, (2**40,), "f8", chunks=(2**10,))
+
+
 @MUTATED
 @given(st.data())
-def test_runs_with_other_arrays(tmp_path, small_run, data):
+def test_runs_with_other_contents(tmp_path, small_run, data):
     path = tmp_path / "run.h5"
     path.write_bytes(small_run)
     with h5py.File(path, "r+") as file:
-        for name in data.draw(st.lists(st.sampled_from(sorted(file)), min_size=1, max_size=3, unique=True)):
-            array = file[name][()]
-            kind = data.draw(
-                st.sampled_from(["missing", "fill", "one", "cast", "shape", "text", "group", "link", "lazy", "attribute"])
-            )
-            if kind == "attribute":
-                key = data.draw(st.sampled_from(sorted(file.attrs)))
-                values = [np.nan, -1, 0, 3, 10**6, 1e300, "text", [1, 2], [], [20, 20], [[20]], h5py.Empty("f")]
-                file.attrs[key] = data.draw(st.sampled_from(values))
-                continue
-            if kind != "one":
-                del file[name]
-            match kind:
-                case "fill":
-                    file[name] = filled(array.dtype.str, array.shape, data.draw(st.sampled_from(FILLS)))
-                case "one" if array.size and array.dtype.kind == "f":
-                    array.flat[data.draw(st.integers(0, array.size - 1))] = data.draw(st.sampled_from(FILLS))
-                    file[name][...] = array
-                case "cast":
-                    dtype = data.draw(st.sampled_from(["i8", ">f8", "f4", "f2", "u1", "c16", "S3"]))
-                    file[name] = filled(dtype, array.shape, 1)
-                case "shape":
-                    file[name] = np.ones(data.draw(st.sampled_from([(), (0,), (3,), (4, 1), (42,), (4, 5)])), array.dtype)
-                case "text":
-                    file[name] = ["a", "b"]
-                case "group":
-                    file.create_group(name)
-                case "link":
-                    file[name] = data.draw(
-                        st.sampled_from([h5py.SoftLink(f"/{name}"), h5py.SoftLink("/loss"), h5py.ExternalLink(path, "/loss")])
-                    )
-                case "lazy":
-                    file.create_dataset(name, (2**40,), "f8", chunks=(2**10,))
+        for name in data.draw(st.lists(st.sampled_from(sorted(file)), max_size=2, unique=True)):
+            replace_array(data.draw, file, name)
+        for name in data.draw(st.lists(st.sampled_from(sorted(file.attrs)), max_size=1)):
+            file.attrs[name] = data.draw(st.sampled_from(ATTRIBUTES))
     run_is_right(path)
 
 
@@ -498,18 +507,72 @@ def test_out_of_memory_names_chunk_size(tmp_path, finished, monkeypatch):
 
     monkeypatch.setattr("rodflow.objective.Objective.value_and_gradient", exhausted)
     config = configuration.parse(CONFIG.model_dump(mode="json") | {"chunk_size": 16})
-    output = tmp_path / "run.h5"
+    output, run = tmp_path / "run.h5", finished / "discrete" / "mlp-gd-seed0.h5"
     with pytest.raises(InvalidInput, match=r"chunk_size: got 16, allowed: fewer than 16 examples.*20\.00 GiB"):
         run_cell(config, *CELL, finished / "dataset.npz", output)
     monkeypatch.setattr("rodflow.objective.Objective.value", exhausted)
     with pytest.raises(InvalidInput, match="chunk_size: got None, allowed: fewer than 20 examples"):
-        run_flow(
-            CONFIG, *CELL, "stable", finished / "dataset.npz", finished / "discrete/mlp-gd-seed0.h5", tmp_path / "f.parquet"
-        )
+        run_flow(CONFIG, *CELL, "stable", finished / "dataset.npz", run, tmp_path / "flow.parquet")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_network_beyond_all_memory_is_refused_by_name(tmp_path, finished):
     config = configuration.parse(CONFIG.model_dump(mode="json") | {"sizes": {"mlp": {"widths": [2**31 - 1] * 2}}})
-    with pytest.raises(InvalidInput, match="chunk_size.*out of memory"):
+    with pytest.raises(InvalidInput, match=r"chunk_size.*out of memory"):
         run_cell(config, *CELL, finished / "dataset.npz", tmp_path / "run.h5")
+
+
+@pytest.fixture
+def torchvision_cifar(monkeypatch):
+    """torchvision's CIFAR10, which cannot download anything."""
+    declared = torch.library.Library("torchvision", "FRAGMENT")
+    try:
+        from torchvision.datasets import CIFAR10
+    except RuntimeError:  # a build for another torch: the data set needs none of its operators, the import two
+        for name in ("nms", "qnms"):
+            declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        from torchvision.datasets import CIFAR10
+
+    def unreachable(*_):
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    return CIFAR10
+
+
+def batches(folder: Path, entry: object) -> dict[str, str]:
+    """Pickled batches as CIFAR-10's archive has them, and their digests."""
+    folder.mkdir()
+    digests = {}
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"):
+        content = pickle.dumps({"label_names": list("abcdefghij")} if name == "batches.meta" else entry)
+        (folder / name).write_bytes(content)
+        digests[name] = hashlib.md5(content).hexdigest()
+    return digests
+
+
+def test_torchvisions_batches_are_unpickled_only_if_their_digests_are_right(tmp_path, torchvision_cifar, monkeypatch):
+    planted, genuine = tmp_path / "planted", tmp_path / "genuine"
+    for folder in (planted, genuine):
+        folder.mkdir()
+    batches(planted / "cifar-10-batches-py", Trap())
+    with pytest.raises(InvalidInput, match=r"data\.file.*no network"):
+        datasets.cifar10(folder=str(planted))
+    (planted / "cifar-10-python.tar.gz").write_bytes(b"no archive")
+    with pytest.raises(InvalidInput, match=r"data\.file"):
+        datasets.cifar10(folder=str(planted))
+
+    images = CIFAR["x_train"].reshape(6, -1)
+    digests = batches(genuine / "cifar-10-batches-py", {"data": images, "labels": CIFAR["y_train"].tolist()})
+    for part in ("train_list", "test_list"):
+        monkeypatch.setattr(torchvision_cifar, part, [[n, digests[n]] for n, _ in getattr(torchvision_cifar, part)])
+    monkeypatch.setattr(torchvision_cifar, "meta", torchvision_cifar.meta | {"md5": digests["batches.meta"]})
+    x, y = datasets.cifar10(folder=str(genuine))
+    np.testing.assert_array_equal(x[:6] * 255, CIFAR["x_train"])
+    assert y.tolist() == CIFAR["y_train"].tolist() * 5
+
+
+def test_no_code_of_the_package_unpickles():
+    unpickling = r"(import|from) (pickle|joblib|dill|shelve)|allow_pickle=True|torch\.load\(|read_pickle|unsafe_load"
+    for path in (ROOT / "rodflow").rglob("*.py"):
+        assert not re.search(unpickling, path.read_text()), path
