@@ -10,14 +10,14 @@ from typing import Annotated
 import typer
 
 from rodflow import config as configuration
-from rodflow.errors import InvalidInput
+from rodflow.errors import InvalidInput, cut
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The run's config, a YAML file.")]
 Architecture = Annotated[str, typer.Option(help="mlp, cnn or vit.")]
 Optimizer = Annotated[str, typer.Option(help="One of the config's optimizers.")]
-Seed = Annotated[int, typer.Option(help="Seed of the initial weights.")]
+Seed = Annotated[int, typer.Option(help="Seed of the initial weights.", min=0, max=2**31 - 1)]
 Landscape = Annotated[str, typer.Option(help="One of the config's landscapes.")]
 Dataset = Annotated[Path, typer.Option(help="Images prepared by the dataset stage (.npz).")]
 
@@ -157,5 +157,5 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {cut(str(error))}", file=sys.stderr)
         sys.exit(1)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from rodflow.errors import InvalidInput
+from rodflow.yaml_reader import read_yaml
 
 Architecture = Literal["mlp", "cnn", "vit"]
 OptimizerName = Literal[
@@ -38,9 +40,22 @@ FlowName = Literal[
     "edge",
 ]
 LandscapeName = Literal["quartic", "valley", "square_root"]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+
+
+def number(value: Any) -> Any:
+    """Text such as ``1e-3``, a number to everyone but YAML 1.1, as the number that it stands for."""
+    exponential = isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value, re.ASCII)
+    return float(value) if exponential else value
+
+
+Number = Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Decay = Annotated[Number, Field(ge=0, lt=1)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+PathName = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]
 CellName = Annotated[
     str, Field(pattern=f"^({'|'.join(get_args(Architecture))})-({'|'.join(get_args(OptimizerName))})$")
 ]
@@ -54,25 +69,25 @@ MODELLED: dict[str, tuple[str, ...]] = {
 
 
 class Strict(BaseModel):
-    """A section that refuses unknown keys."""
+    """A section that refuses unknown keys, and values of another type than it names: ``true`` is no number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Data(Strict):
     """Which images, and how many of them."""
 
     dataset: Literal["digits", "cifar10"] = "digits"
-    file: str | None = None
-    folder: str = "data"
+    file: PathName | None = None
+    folder: PathName = "data"
     examples: Count = 300
-    classes: list[Annotated[int, Field(ge=0)]] | None = None
+    classes: list[Annotated[int, Field(ge=0, lt=2**31)]] | None = None
     normalise: bool = True
 
     @model_validator(mode="after")
     def _classes_differ(self) -> Data:
         if (self.classes is not None and len(set(self.classes)) != len(self.classes)) or self.classes == []:
-            raise ValueError(f"classes: got {self.classes}, allowed: at least one class, each named once")
+            raise InvalidInput("classes", self.classes, "at least one class, each named once")
         return self
 
 
@@ -110,23 +125,23 @@ class Sizes(Strict):
 class Hyperparameters(Strict):
     """What all optimizers share; each takes what it has."""
 
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.99, ge=0, lt=1)
-    epsilon: float = Field(1e-8, ge=0)
+    beta1: Decay = 0.9
+    beta2: Decay = 0.99
+    epsilon: NotNegative = 1e-8
     bias_correction: bool = True
-    weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
-    momentum_share: float = Field(0.7, ge=0, le=1)
+    weight_decay: NotNegative = 0.01
+    momentum_share: Share = 0.7
 
 
 class HyperparameterChanges(Strict):
     """What one optimizer has instead of the shared hyperparameters."""
 
-    beta1: float | None = Field(None, ge=0, lt=1)
-    beta2: float | None = Field(None, ge=0, lt=1)
-    epsilon: float | None = Field(None, ge=0)
+    beta1: Decay | None = None
+    beta2: Decay | None = None
+    epsilon: NotNegative | None = None
     bias_correction: bool | None = None
-    weight_decay: float | None = Field(None, ge=0, allow_inf_nan=False)
-    momentum_share: float | None = Field(None, ge=0, le=1)
+    weight_decay: NotNegative | None = None
+    momentum_share: Share | None = None
 
 
 class ScheduleSettings(Strict):
@@ -134,7 +149,7 @@ class ScheduleSettings(Strict):
 
     kind: Literal["constant", "warmup", "cosine", "warmup_cosine"] = "constant"
     warmup: Count = 100
-    floor: float = Field(0.1, gt=0, le=1)
+    floor: Annotated[Number, Field(gt=0, le=1)] = 0.1
     horizon: Count | None = None
 
 
@@ -155,13 +170,13 @@ class SolverSettings(Strict):
     atol: Positive | None = None
     max_steps: Count | None = None
     rank: Count | None = None
-    order: Literal[1, 2, 3] | None = None
+    order: Annotated[int, Field(ge=1, le=3)] | None = None
     interval: Count | None = None
-    seed: float | None = Field(None, ge=0, allow_inf_nan=False)
+    seed: NotNegative | None = None
     split_order: Annotated[int, Field(ge=2, multiple_of=2)] | None = None
     directions: Count | None = None
-    tolerance: float | None = Field(None, gt=0, lt=1)
-    relaxation: float | None = Field(None, ge=0, allow_inf_nan=False)
+    tolerance: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    relaxation: NotNegative | None = None
 
 
 class Config(Strict):
@@ -174,12 +189,12 @@ class Config(Strict):
     seeds: list[Seed] = Field([0], min_length=1)
     landscapes: list[LandscapeName] = []
     dtype: Literal["float32", "float64"] = "float32"
-    perturbation: float = Field(0.0, ge=0, allow_inf_nan=False)
+    perturbation: NotNegative = 0.0
     flow_dtype: Literal["float32", "float64"] = "float64"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Count = 1
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
     steps: Count
-    flow_start: Count | None = None
+    flow_start: Annotated[int, Field(ge=8, lt=2**31)] | None = None  # a window has 8 steps on either side
     record_interval: Count = 20
     loss: Literal["mse", "cross_entropy"] = "mse"
     chunk_size: Count | None = None
@@ -199,18 +214,19 @@ class Config(Strict):
         for name in ("architectures", "optimizers", "flows", "seeds", "precision_cells", "landscapes"):
             names = getattr(self, name)
             if len(set(names)) != len(names):
-                raise ValueError(f"{name}: got {names}, allowed: each named once")
+                raise InvalidInput(name, names, "each named once")
         for architecture, optimizer, _ in self.cells + self.precision_studies:
             if optimizer not in self.learning_rates.get(architecture, {}):  # type: ignore[call-overload]
-                raise ValueError(f"learning_rates.{architecture}.{optimizer}: missing, allowed: a positive number")
+                key = f"learning_rates.{architecture}.{optimizer}"
+                raise InvalidInput(key, None, "a positive number (missing key)")
         for optimizer in self.optimizers:
             if not self.flows_of(optimizer):
-                raise ValueError(f"flows: got {self.flows}, allowed: at least one that models {optimizer}")
+                raise InvalidInput("flows", self.flows, f"at least one that models {optimizer}")
         if not self.record_interval <= self.steps:
-            raise ValueError(f"record_interval: got {self.record_interval}, allowed: at most the steps, {self.steps}")
+            raise InvalidInput("record_interval", self.record_interval, f"at most the steps, {self.steps}")
         warmup, horizon = self.schedule.warmup, self.horizon
         if self.schedule.kind == "warmup_cosine" and not warmup < horizon:
-            raise ValueError(f"schedule.warmup: got {warmup}, allowed: fewer steps than the horizon, {horizon}")
+            raise InvalidInput("schedule.warmup", warmup, f"fewer steps than the horizon, {horizon}")
         return self
 
     @property
@@ -286,23 +302,36 @@ def parse(settings: Any) -> Config:
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "config"
-        if first["type"] == "extra_forbidden":
-            section = Config.model_fields if len(first["loc"]) == 1 else None
-            allowed = f"one of {', '.join(section)}" if section else "a key of this section"
-            raise InvalidInput(key, first["input"], f"{allowed} (unknown key)") from None
-        value = first["input"] if first["type"] not in ("missing", "value_error") else None
-        raise InvalidInput(key, value, first["msg"].removeprefix("Value error, ")) from None
+        raise _refusal(error) from None
+
+
+def _refusal(error: ValidationError) -> InvalidInput:
+    """The first thing that a validation found, as key, value and what is allowed."""
+    first = error.errors(include_url=False)[0]
+    where = [str(part) for part in first["loc"] if part != "[key]"]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidInput):  # raised by a section's own check, which knows the keys below it
+        return InvalidInput(".".join([*where, cause.key]), cause.value, cause.allowed)
+    allowed = first["msg"].removeprefix("Input should be ")
+    if first["type"] == "missing":
+        return InvalidInput(".".join(where), None, "a value (missing key)")
+    if first["type"] == "extra_forbidden":
+        allowed = f"one of {', '.join(_keys_of_section(first['loc'][:-1]))} (unknown key)"
+    return InvalidInput(".".join(where) or "config", first["input"], allowed)
+
+
+def _keys_of_section(where: tuple[int | str, ...]) -> list[str]:
+    """The keys of the section at ``where``, which is one that refuses unknown keys."""
+    section: Any = Config
+    for part in where:
+        # below a mapping of sections, such as hyperparameters_of, any key leads to a section of the same kind
+        section = section.model_fields[part].annotation if hasattr(section, "model_fields") else get_args(section)[1]
+    return list(section.model_fields)
 
 
 def load(path: str | Path) -> Config:
     """Read a YAML config. Raises: ``InvalidInput`` if it cannot be read or holds what is not allowed."""
-    try:
-        settings = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidInput("config", str(path), f"a readable YAML file ({error})") from error
-    return parse(settings)
+    return parse(read_yaml(path))
 
 
 def json_schema() -> str:

@@ -1,6 +1,33 @@
-"""What goes wrong by the user's hand, and how it is said: key, value, what is allowed."""
+"""What goes wrong by the user's hand, and how it is said: key, value, what is allowed, on one line."""
 
 from __future__ import annotations
+
+from reprlib import Repr
+
+LENGTH = 1000
+"""Characters of a value, and of what is allowed, that a message shows; the middle of a longer text is left out."""
+
+
+class Excerpt(Repr):
+    """A value as a reader can take it in: nesting, length and digits are cut, whatever the value is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother, self.maxlong = 3, 400, 200, 40
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = 12
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Long ones in hexadecimal: Python refuses to write thousands of decimal digits."""
+        return super().repr_int(x, level) if x.bit_length() < 1000 else cut(hex(x), self.maxlong)
+
+
+def cut(text: str, length: int = LENGTH) -> str:
+    """``text`` on one line, its middle left out if it is longer than ``length``."""
+    text = " ".join(line.strip() for line in text.splitlines())
+    return text if len(text) <= length else f"{text[: length // 2]} ... {text[-length // 2 :]}"
+
+
+EXCERPT = Excerpt()
 
 
 class InvalidInput(ValueError):
@@ -8,4 +35,5 @@ class InvalidInput(ValueError):
 
     def __init__(self, key: str, value: object, allowed: str):
         self.key, self.value, self.allowed = key, value, allowed
-        super().__init__(f"{key}: got {value!r}, allowed: {allowed}")
+        name = cut(key if key.isprintable() and key.strip() else repr(key))
+        super().__init__(f"{name}: got {cut(EXCERPT.repr(value))}, allowed: {cut(allowed)}")

@@ -6,14 +6,20 @@ from pathlib import Path
 
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"pytorch": "torch"}
 
 
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+
+
 def of_pyproject() -> dict[str, str]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return {r.name: str(r.specifier) for r in map(Requirement, project["dependencies"])}
+    """The bounds of every package that pyproject.toml asks for, to run and to develop."""
+    asked = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+    return {r.name: str(r.specifier) for r in map(Requirement, asked)}
 
 
 def test_environment_yml_agrees_with_pyproject():
@@ -22,8 +28,7 @@ def test_environment_yml_agrees_with_pyproject():
     for line in lines:
         name, bound = re.fullmatch(r"(?:[\w-]+::)?([\w-]+)(.*)", line).groups()
         found[CONDA_NAMES.get(name, name)] = bound
-    python = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
-    assert found.pop("python") == python
+    assert found.pop("python") == PROJECT["requires-python"]
     assert found == of_pyproject()
 
 
@@ -35,3 +40,11 @@ def test_constraints_pin_every_dependency_within_its_bounds():
             pins[name.lower().replace("_", "-")] = version
     for name, bounds in of_pyproject().items():
         assert Requirement(f"x{bounds}").specifier.contains(pins[name]), name
+
+
+def test_the_supported_versions_of_python_are_the_same_everywhere():
+    named = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if "Python :: 3." in c]
+    bounds = SpecifierSet(PROJECT["requires-python"])
+    assert [f"3.{minor}" for minor in range(30) if bounds.contains(f"3.{minor}")] == named
+    assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{named[0].replace('.', '')}"
+    assert f"Python {named[0]} to {named[-1]}" in (ROOT / "README.md").read_text()

@@ -146,3 +146,12 @@ def test_a_wrong_config_is_refused_by_name(project):
     )
     assert ended.returncode != 0
     assert "optimizers.0: got 'sgdd'" in ended.stdout + ended.stderr
+
+
+def test_a_key_given_twice_is_refused_by_name(project):
+    twice = project / "config" / "twice.yaml"
+    twice.write_text((project / "config" / "smoke.yaml").read_text() + "steps: 80\n")
+    words = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", "--configfile", str(twice)]
+    ended = subprocess.run(words, cwd=project, env=environment(), capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert "the key steps is there twice" in ended.stdout + ended.stderr

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from rodflow.storage import atomic
 
 """A run is at the edge from this share of the threshold on; as in ``rodflow.yardsticks``, which needs torch."""
 EDGE_COLOUR = "#f7f2dd"
@@ -106,12 +107,6 @@ def save(figure: Figure, paths: list[Path]) -> None:
         metadata = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
         if kind not in metadata:
             raise ValueError(f"a figure is saved as .png or .pdf, not {path.name}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with matplotlib.rc_context(RC):
-                figure.savefig(temporary, format=kind, dpi=150, metadata=metadata[kind])
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic(path) as temporary, matplotlib.rc_context(RC):
+            figure.savefig(temporary, format=kind, dpi=150, metadata=metadata[kind])
     figure.clear()

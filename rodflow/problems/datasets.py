@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rodflow.errors import InvalidInput
+from rodflow.storage import read_npz, refused_as
+
+FORMAT = "an .npz file with x_train, y_train, x_test, y_test"
+LARGEST_PART = 2**28
+"""Bytes of the largest array of a CIFAR-10 file that is read: 87,000 images, and there are 60,000."""
 
 
 @dataclass(frozen=True)
@@ -43,25 +47,17 @@ def read_cifar10_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read and check the training part of an .npz file as :func:`cifar10` describes it."""
 
     def refuse(what: str) -> InvalidInput:
-        return InvalidInput("data.file", str(path), f"an .npz file with x_train, y_train, x_test, y_test ({what})")
+        return InvalidInput("data.file", str(path), f"{FORMAT} ({what})")
 
     if not path.is_file():
         raise refuse("this file does not exist")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = {"x_train", "y_train", "x_test", "y_test"} - set(archive.files)
-            if missing:
-                raise refuse(f"missing: {', '.join(sorted(missing))}")
-            parts = {name: archive[name] for name in ("x_train", "y_train", "x_test", "y_test")}
-    except InvalidInput:
-        raise
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.zlib.error) as error:
-        raise refuse(f"it cannot be read: {error}") from error
+    with refused_as(path, FORMAT, key="data.file"):
+        parts = read_npz(path, ("x_train", "y_train", "x_test", "y_test"), LARGEST_PART)
     for part in ("train", "test"):
         x, y = parts[f"x_{part}"], parts[f"y_{part}"]
         if x.ndim != 4 or x.shape[1:] != (3, 32, 32) or x.dtype != np.uint8:
             raise refuse(f"x_{part} is {x.dtype} {list(x.shape)}, wanted uint8 [n, 3, 32, 32]")
-        if y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer):
+        if y.shape != x.shape[:1] or y.dtype.kind not in "iu":
             raise refuse(f"y_{part} is {y.dtype} {list(y.shape)}, wanted integers [{len(x)}]")
         if len(y) and (y.min() < 0 or y.max() > 9):
             raise refuse(f"y_{part} holds labels from {y.min()} to {y.max()}, wanted 0 to 9")

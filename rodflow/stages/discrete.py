@@ -13,12 +13,14 @@ import torch
 from rodflow.config import Config
 from rodflow.discrete import WINDOW_HALF_WIDTH, DiscreteRun, Window, train
 from rodflow.errors import InvalidInput
+from rodflow.memory import naming_chunk_size
 from rodflow.optimizers import OPTIMIZERS, State, StepMap
 from rodflow.problems import Problem, image_problem
 from rodflow.problems.datasets import Images
 from rodflow.provenance import provenance
 from rodflow.schedules import Scheduled, schedule
-from rodflow.storage import read_arrays, read_images, write_arrays, write_json, write_table
+from rodflow.storage import read_arrays, read_images, refused_as, write_arrays, write_json, write_table
+from rodflow.stored_run import require_whole
 
 WARM_UP = 20
 """Steps before the flows start, in which an adaptive method's second moment forms; the transient comes on top."""
@@ -63,6 +65,7 @@ def start_step(config: Config, optimizer: StepMap) -> int:
     return config.flow_start or WARM_UP + optimizer.transient
 
 
+@naming_chunk_size
 def run_cell(config: Config, architecture: str, optimizer: str, seed: int, dataset: Path, output: Path) -> None:
     """Train one cell. ``output`` is an HDF5 file; beside it lie its records (.parquet) and its provenance (.json)."""
     begun = time.monotonic()
@@ -146,13 +149,13 @@ def save(run: DiscreteRun, path: Path) -> None:
 def load(path: Path) -> DiscreteRun:
     """Read what :func:`save` wrote. Raises: ``InvalidInput`` if the file does not hold a run."""
     arrays, attributes = read_arrays(path)
-    try:
+    with refused_as(path, "a run written by the discrete stage"):
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         windows = {
             int(at): Window(int(at), State(*(tensors[f"window{at}_{part}"] for part in State._fields)), float(rounding))
             for at, rounding in zip(attributes["windows"], attributes["roundings"], strict=True)
         }
-        return DiscreteRun(
+        run = DiscreteRun(
             threshold=float(attributes["threshold"]),
             **{name: tensors[name] for name in SERIES},
             states=State(*(tensors[f"state_{part}"] for part in State._fields)),
@@ -160,5 +163,5 @@ def load(path: Path) -> DiscreteRun:
             windows=windows,
             perturbation=float(attributes["perturbation"]),
         )
-    except (KeyError, TypeError) as error:
-        raise InvalidInput("file", str(path), f"a run written by the discrete stage (missing {error})") from error
+        require_whole(run)
+    return run

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rodflow import intermediates
 from rodflow.config import MODELLED, Config
 from rodflow.errors import InvalidInput
 from rodflow.figures import architecture as architecture_figure
@@ -18,12 +19,13 @@ from rodflow.figures import landscape as landscape_figure
 from rodflow.figures import overview as overview_figure
 from rodflow.figures import precision as precision_figure
 from rodflow.figures.style import save
-from rodflow.layout import discrete_file, flow_file, grid_file, landscape_file, precision_file
 from rodflow.provenance import provenance
-from rodflow.storage import read_json, read_table, write_json
+from rodflow.storage import read_table, write_json
 
 Names = dict[str, str]
 """What a figure is of: an ``architecture``, an ``optimizer``, a ``landscape``; empty where it is not asked for."""
+NAMES = ("architecture", "optimizer", "flow")
+"""What a row of a table is of."""
 CellData = tuple[dict[tuple[str, int], pd.DataFrame], dict[int, pd.DataFrame], float]
 
 
@@ -31,10 +33,11 @@ def cell_data(config: Config, results: Path, architecture: str, optimizer: str) 
     """A cell's flow series by (flow, seed), its discrete records by seed, and its threshold."""
     series, discrete, threshold = {}, {}, float("nan")
     for seed in config.seeds:
-        file = discrete_file(results, architecture, optimizer, seed)
-        discrete[seed], threshold = read_table(file), read_json(file.with_suffix(".json"))["threshold"]
+        cell = (architecture, optimizer, seed)
+        discrete[seed], summary = intermediates.discrete_run(results, *cell)
+        threshold = summary["threshold"]
         for flow in config.flows_of(optimizer):
-            series[flow, seed] = read_table(flow_file(results, architecture, optimizer, seed, flow))
+            series[flow, seed], _ = intermediates.flow(results, *cell, flow, (discrete[seed], summary))
     return series, discrete, threshold
 
 
@@ -52,29 +55,30 @@ def draw_architecture(config: Config, results: Path, names: Names) -> Figure:
 
 
 def draw_precision(config: Config, results: Path, names: Names) -> Figure:
-    file = precision_file(results, names["architecture"], names["optimizer"], config.seeds[0])
-    return precision_figure.draw(read_table(file), read_json(file.with_suffix(".json")))
+    study = intermediates.precision_study(results, names["architecture"], names["optimizer"], config.seeds[0])
+    return precision_figure.draw(*study)
 
 
 def draw_landscape(config: Config, results: Path, names: Names) -> Figure:
     config.require(landscape=names["landscape"])
-    file = landscape_file(results, names["landscape"])
-    return landscape_figure.draw(read_table(file), read_table(grid_file(file)), read_json(file.with_suffix(".json")))
+    return landscape_figure.draw(*intermediates.landscape(results, names["landscape"]))
 
 
 def draw_overview(_: Config, results: Path, __: Names) -> Figure:
-    return overview_figure.draw(read_table(results / "tables" / "errors.csv"))
+    return overview_figure.draw(read_table(results / "tables" / "errors.csv", ["ratio_to_stable"], NAMES))
 
 
 def draw_comparison(_: Config, results: Path, __: Names) -> Figure:
-    table = read_table(results / "tables" / "comparison.csv")
+    measured = ["gradient_equivalents_per_step", "error_eos_mean", "diverged_at"]
+    table = read_table(results / "tables" / "comparison.csv", measured, NAMES, empty=True)
     if not len(table):
         raise InvalidInput("flows", "comparison", "one of " + ", ".join(MODELLED) + " for an optimizer that it models")
     return comparison_figure.draw(table)
 
 
 def draw_fidelity(_: Config, results: Path, __: Names) -> Figure:
-    return fidelity_figure.draw(read_table(results / "tables" / "fidelity.csv"))
+    measured = ["error_eos_mean", "sharpness_ratio"]
+    return fidelity_figure.draw(read_table(results / "tables" / "fidelity.csv", measured, NAMES))
 
 
 DRAWN = {

@@ -14,11 +14,13 @@ from rodflow.config import Config
 from rodflow.errors import InvalidInput
 from rodflow.flows import FLOWS, Flow, Solver
 from rodflow.flows.integrate import FlowRun, integrate
+from rodflow.memory import naming_chunk_size
 from rodflow.objective import Cost, Objective
 from rodflow.optimizers import StepMap
 from rodflow.provenance import provenance
 from rodflow.stages.discrete import cell_optimizer, cell_problem, load, start_step
 from rodflow.storage import write_json, write_table
+from rodflow.stored_run import require_fit
 from rodflow.tables import COSTS
 from rodflow.yardsticks import SERIES_COLUMNS
 
@@ -39,6 +41,7 @@ def build_flow(name: str, objective: Objective, optimizer: StepMap, settings: di
     return flow
 
 
+@naming_chunk_size
 def run_flow(
     config: Config, architecture: str, optimizer: str, seed: int, flow: str, dataset: Path, discrete: Path, output: Path
 ) -> None:
@@ -50,6 +53,7 @@ def run_flow(
     solver = dict(settings["solver"])
     problem = cell_problem(config, architecture, seed, dataset, solver.pop("dtype", config.flow_dtype))
     run = load(discrete)
+    require_fit(run, discrete, problem.w0.numel(), step_map.threshold, start, config.steps, config.record_interval)
     if start in run.windows:
         model = build_flow(flow, problem.objective, step_map, solver)
         result = integrate(

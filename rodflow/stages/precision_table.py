@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rodflow import precision_table
 from rodflow.config import Config
-from rodflow.layout import precision_file
+from rodflow.intermediates import precision_study
 from rodflow.provenance import provenance
-from rodflow.storage import read_json, read_table, write_json, write_table
+from rodflow.storage import write_json, write_table
 
 
 def aggregate_studies(config: Config, results: Path) -> None:
@@ -17,8 +17,7 @@ def aggregate_studies(config: Config, results: Path) -> None:
     begun = time.monotonic()
     rows = []
     for cell in config.precision_studies:
-        file = precision_file(results, *cell)
-        rows += precision_table.rows(read_table(file), read_json(file.with_suffix(".json")))
+        rows += precision_table.rows(*precision_study(results, *cell))
     output = results / "tables" / "precision.csv"
     write_table(output, precision_table.table(rows))
     settings = {"precision_cells": config.precision_cells, "seeds": config.seeds}

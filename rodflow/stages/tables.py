@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from rodflow import tables
+from rodflow import intermediates, tables
 from rodflow.comparison import comparison, verdicts
 from rodflow.config import Config
 from rodflow.fidelity import claims, fidelity, fidelity_row
-from rodflow.layout import discrete_file, flow_file
 from rodflow.provenance import provenance
-from rodflow.storage import read_json, read_table, write_json, write_table, write_text
+from rodflow.storage import write_json, write_table, write_text
 
 
 def aggregate(config: Config, results: Path) -> None:
@@ -19,11 +18,10 @@ def aggregate(config: Config, results: Path) -> None:
     begun = time.monotonic()
     error_rows, threshold_rows, fidelity_rows = [], [], []
     for cell in config.cells:
-        file = discrete_file(results, *cell)
-        discrete, records = read_json(file.with_suffix(".json")), read_table(file)
-        files = {flow: flow_file(results, *cell, flow) for flow in config.flows_of(cell[1])}
-        flows = {flow: read_table(file) for flow, file in files.items()}
-        summaries = {flow: read_json(file.with_suffix(".json")) for flow, file in files.items()}
+        records, discrete = intermediates.discrete_run(results, *cell)
+        flows, summaries = {}, {}
+        for flow in config.flows_of(cell[1]):
+            flows[flow], summaries[flow] = intermediates.flow(results, *cell, flow, (records, discrete))
         rows = tables.cell_rows(flows, summaries, discrete)
         error_rows += rows
         fidelity_rows += [fidelity_row(flows[row["flow"]], row, records, discrete) for row in rows]

@@ -11,8 +11,11 @@ from rodflow.errors import InvalidInput
 from rodflow.layout import discrete_file, flow_file, grid_file, landscape_file, precision_file
 from rodflow.precision import study_settings
 from rodflow.provenance import code_digest
+from rodflow.yaml_reader import read_yaml
 
 try:
+    for path in workflow.configfiles:
+        read_yaml(path)  # Snakemake, which merged these, takes what changes a value silently, such as a key given twice
     CONFIG = configuration.parse(config)
 except InvalidInput as error:
     raise WorkflowError(f"config: {error}")
