@@ -1,4 +1,7 @@
-"""Files that stages read and write: atomic, never unpickled, refused by name when they do not hold what they should."""
+"""Files that stages read and write: atomic, never unpickled, refused by name when they do not hold what they should.
+
+h5py and pandas are imported where they are used: most callers need neither or one of them.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
-import pandas as pd
 
 from rodflow.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
@@ -51,6 +55,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 def write_arrays(path: str | Path, arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> None:
     """Named arrays and scalar attributes as HDF5."""
+    import h5py
+
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
@@ -60,6 +66,8 @@ def write_arrays(path: str | Path, arrays: dict[str, np.ndarray], attributes: di
 
 def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """What :func:`write_arrays` wrote. Raises: ``InvalidInput`` if the file cannot be read."""
+    import h5py
+
     try:
         with h5py.File(path, "r") as file:
             return {name: file[name][()] for name in file}, dict(file.attrs)
@@ -93,6 +101,8 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
 
 def read_table(path: str | Path) -> pd.DataFrame:
     """Read a CSV or Parquet table. Raises: ``InvalidInput`` if it cannot be read."""
+    import pandas as pd
+
     try:
         return pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path)
     except (OSError, ValueError) as error:
