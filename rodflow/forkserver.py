@@ -308,11 +308,11 @@ def preload() -> None:
     begun = time.monotonic()
     for name in (cli.__name__, *(f"{stages.__name__}.{m.name}" for m in pkgutil.iter_modules(stages.__path__)), *LAZY):
         importlib.import_module(name)
-    _thread_pools()
-    gc.freeze()  # so that no collection in a child touches, and copies, the server's memory
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         sys.exit(f"the imports started threads, {threads} in all; jobs run in their own processes")
+    _thread_pools()
+    gc.freeze()  # so that no collection in a child touches, and copies, the server's memory
     _log(f"{len(sys.modules)} modules in {time.monotonic() - begun:.1f} s")
 
 
