@@ -50,8 +50,17 @@ SINGLE_THREADED = {
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
 """The server's environment: its libraries are not to start a thread when they are imported."""
-LAZY = ("cvxpy", "h5py", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_pdf", "pyarrow.parquet")
-"""What the stages import when they come to use it."""
+LAZY = (
+    "cvxpy",
+    "h5py",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_pdf",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "torch._dynamo",
+    "torch.fx.experimental.symbolic_shapes",
+)
+"""What the stages, and torch itself at the first gradient, import when they come to use it."""
 
 
 def identity() -> list[Any]:
