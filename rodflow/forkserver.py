@@ -8,10 +8,10 @@ by exit status or by signal. Signals go on to the child; a child whose command i
 
 A command runs in its own process, as if there were no server, where the variable ``RODFLOW_FORKSERVER`` names no
 server that answers: one that still imports, that imported another checkout or in another environment, or that is on
-another machine. Only on Linux; macOS does not let a process fork once its libraries have started threads.
+another machine. Only on Linux: a fork is safe in a process without threads, which macOS's own libraries may start.
 
-The server lives as long as its standard input is open: it ends with the process that started it, however that ends.
-Before the commands that need nothing else, this module imports little itself.
+The server lives as long as its standard input is open: it ends with the process that started it, however that ends,
+and its jobs with it. A command imports this module and no other of the project, so this one imports little.
 """
 
 from __future__ import annotations
@@ -215,13 +215,20 @@ class _Server:
             return False
         # no signal is to find the server's handlers in the child
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            _log(f"no child: {error}")
+            pid = -1
         if pid == 0:
             self.become(request, connection)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if pid == 0:
             return True
         _close(request.streams)
+        if pid < 0:
+            connection.close()
+            return False
         connection.setblocking(False)
         self.jobs[pid] = Job(connection, " ".join(request.arguments), time.monotonic())
         self.selector.register(connection, selectors.EVENT_READ, pid)
