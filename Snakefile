@@ -18,9 +18,19 @@ include: "workflow/rules/landscapes.smk"
 
 
 onstart:
-    from rodflow.storage import write_text  # pandas and h5py, which a dry run can do without
+    from rodflow.storage import write_text
 
+    if workflow.local_exec:  # a cluster's jobs run where its scheduler puts them
+        FORK_SERVER.start(f"{LOGS}/forkserver.log")
     write_text(CONFIG_FILE, CONFIG.to_yaml())
+
+
+onsuccess:
+    FORK_SERVER.stop()
+
+
+onerror:
+    FORK_SERVER.stop()
 
 
 rule all:

@@ -148,11 +148,14 @@ def run(
     run_everything(configuration.load(config), root)
 
 
-def main() -> None:
-    """Run the command line; a wrong input ends with one line on standard error and exit status 2."""
+def main(program: str | None = None) -> None:
+    """Run the command line; a wrong input ends with one line on standard error and exit status 2.
+
+    ``program`` is how messages name the command; by default the name by which it was called.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
-        app()
+        app(prog_name=program)
     except InvalidInput as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

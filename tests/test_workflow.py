@@ -12,6 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from rodflow import forkserver
+
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "config.yaml", "environment.yml", "workflow", "rodflow", "profiles", "config")
 NARROW = ("architectures=['mlp']", "optimizers=['gd']", "flows=['stable','rod']")
@@ -78,6 +80,19 @@ def test_every_output_is_there_and_a_second_run_does_nothing(project):
         for suffix in (".png", ".pdf", ".json"):
             assert (project / f"figures/smoke/{name}{suffix}").stat().st_size > 0
     assert planned(project) == set()
+
+
+@pytest.mark.skipif(not forkserver.SUPPORTED, reason="the fork server is for Linux")
+def test_jobs_are_forks_of_one_server_that_ends_with_the_run(project):
+    log = project / "results/smoke/logs/forkserver.log"
+    before = log.read_text()
+    begun = re.findall(r"(\d+) begins: (\w+)", before)
+    assert len(begun) == len(re.findall(r"\d+ ends: 0", before))
+    # the first jobs do not wait for the server; those that need all others come when it is there
+    assert {"tables", "figure"} <= {stage for _, stage in begun}
+    assert before.endswith("ended\n")
+    planned(project)
+    assert log.read_text() == before  # a dry run starts none
 
 
 def test_changed_plotting_draws_again_and_trains_nothing(restored):

@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 from rodflow import config as configuration
 from rodflow.errors import InvalidInput
+from rodflow.forkserver import ForkServer
 from rodflow.layout import discrete_file, flow_file, grid_file, landscape_file, precision_file
 from rodflow.precision import study_settings
 from rodflow.provenance import code_digest
@@ -30,6 +31,7 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 # `device: auto` asks the scheduler for a GPU where this machine has one; without, jobs run side by side
 GPU = int(CONFIG.device == "cuda" or CONFIG.device == "auto" and shutil.which("nvidia-smi") is not None)
 CELL = "{architecture}-{optimizer}-seed{seed}"
+FORK_SERVER = ForkServer()  # started with the run, so that its jobs need not each import torch and the rest
 ENVIRONMENT = str(Path(workflow.basedir) / "environment.yml")
 TABLES = expand(
     "{results}/tables/{name}",
