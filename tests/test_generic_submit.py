@@ -1,4 +1,4 @@
-"""profiles/generic: its commands are formatted, its jobs run and its status is understood, with PBS's commands played here."""
+"""profiles/generic: what it asks of the scheduler and what it understands of the answers; PBS's commands are played."""
 
 import subprocess
 from pathlib import Path
