@@ -23,7 +23,7 @@ head -c 128 /dev/urandom > $folder/munge.key
 chmod 400 $folder/munge.key
 cat > $folder/slurm.conf <<CONFIG
 ClusterName=test
-SlurmctldHost=$(hostname)(127.0.0.1)
+SlurmctldHost=$(hostname -s)(127.0.0.1)
 SlurmUser=root
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 AuthType=auth/munge
@@ -42,7 +42,7 @@ MinJobAge=3600
 ReturnToService=2
 GresTypes=gpu
 SlurmdParameters=config_overrides
-NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000 Gres=gpu:pretended:1
+NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000 Gres=gpu:pretended:1
 PartitionName=test Nodes=ALL Default=YES MaxTime=1-0
 CONFIG
 echo "Name=gpu Type=pretended File=/dev/null" > $folder/gres.conf
