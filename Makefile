@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= all
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce test lint benchmark environment
+.PHONY: reproduce test test-slurm lint benchmark environment
 
 environment: $(VENV)/.complete
 
@@ -22,6 +22,10 @@ reproduce: environment
 
 test: environment
 	$(BIN)/python -m pytest
+
+# needs root, Linux and the packages slurm-wlm and munge
+test-slurm: environment
+	$(BIN)/python -m pytest -m slurm
 
 lint: environment
 	ruff check .

@@ -77,6 +77,8 @@ def table():
 def drawings():
     diverged = experiment(flow_lost={("stable", 0): 620, ("stable", 1): 700})
     empty = experiment(seeds=1, lost=0)
+    two_more = table().replace({"flow": {"rod": "drift_free_rod", "rod_low_rank": "central"}})
+    five_flows = pd.concat([table(), two_more[two_more.flow.isin(["drift_free_rod", "central"])]])
     empty_flows = experiment(seeds=1, lost=0, flow_lost={(f, 0): 0 for f in FLOWS})
     return {
         "cell": lambda: cell.draw(*experiment(), "mlp", "adam"),
@@ -91,6 +93,7 @@ def drawings():
             "mlp",
         ),
         "overview": lambda: overview.draw(table()),
+        "overview_two_rows": lambda: overview.draw(five_flows),
         "overview_nan": lambda: overview.draw(table().assign(ratio_to_stable=np.nan)),
     }
 

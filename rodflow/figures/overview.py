@@ -66,7 +66,7 @@ def draw(errors: DataFrame) -> Figure:
         axes.tick_params(which="minor", length=0)
     for axes in grid.flat[len(flows) :]:
         axes.remove()
-    bar = figure.colorbar(image, ax=grid, shrink=0.9, aspect=30, pad=0.02)
+    bar = figure.colorbar(image, ax=figure.axes, shrink=0.9, aspect=30, pad=0.02)
     bar.set_label(
         "stable flow's error in the edge window / the flow's\n(median over seeds; above 1: closer to the run)"
     )

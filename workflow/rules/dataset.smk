@@ -16,6 +16,7 @@ rule dataset:
     threads: 1
     resources:
         mem_mb=2000,
+        runtime=30,
     params:
         config=CONFIG_FILE,
         settings=CONFIG.data.model_dump(mode="json"),

@@ -16,6 +16,7 @@ rule discrete:
     resources:
         gpu=GPU,
         mem_mb=4000,
+        runtime=240,
     params:
         config=CONFIG_FILE,
         settings=lambda wildcards: CONFIG.discrete_settings(wildcards.architecture, wildcards.optimizer),

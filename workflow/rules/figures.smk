@@ -16,6 +16,7 @@ rule cell_figure:
     threads: 1
     resources:
         mem_mb=1000,
+        runtime=5,
     params:
         config=CONFIG_FILE,
         code=code_digest("rodflow.stages.figure"),
@@ -40,6 +41,7 @@ rule architecture_figure:
     threads: 1
     resources:
         mem_mb=1000,
+        runtime=5,
     params:
         config=CONFIG_FILE,
         code=code_digest("rodflow.stages.figure"),
@@ -64,6 +66,7 @@ rule table_figure:
     threads: 1
     resources:
         mem_mb=1000,
+        runtime=5,
     params:
         config=CONFIG_FILE,
         code=code_digest("rodflow.stages.figure"),

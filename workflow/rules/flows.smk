@@ -16,6 +16,7 @@ rule flow:
     resources:
         gpu=GPU,
         mem_mb=4000,
+        runtime=480,
     params:
         config=CONFIG_FILE,
         settings=lambda wildcards: CONFIG.flow_settings(wildcards.architecture, wildcards.optimizer, wildcards.flow),

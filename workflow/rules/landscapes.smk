@@ -17,6 +17,7 @@ rule landscape:
     threads: 1
     resources:
         mem_mb=1000,
+        runtime=10,
     params:
         config=CONFIG_FILE,
         code=code_digest("rodflow.stages.landscape"),
@@ -39,6 +40,7 @@ rule landscape_figure:
     threads: 1
     resources:
         mem_mb=1000,
+        runtime=5,
     params:
         config=CONFIG_FILE,
         code=code_digest("rodflow.stages.figure"),

@@ -20,6 +20,7 @@ rule precision:
     resources:
         gpu=GPU,
         mem_mb=4000,
+        runtime=480,
     params:
         config=CONFIG_FILE,
         settings=lambda wildcards: study_settings(CONFIG, wildcards.architecture, wildcards.optimizer),
@@ -44,6 +45,7 @@ rule precision_table:
     threads: 1
     resources:
         mem_mb=1000,
+        runtime=10,
     params:
         config=CONFIG_FILE,
         settings=[CONFIG.precision_cells, CONFIG.seeds],
@@ -71,6 +73,7 @@ rule precision_figure:
     threads: 1
     resources:
         mem_mb=1000,
+        runtime=5,
     params:
         config=CONFIG_FILE,
         code=code_digest("rodflow.stages.figure"),

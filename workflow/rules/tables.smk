@@ -13,6 +13,7 @@ rule tables:
     threads: 1
     resources:
         mem_mb=2000,
+        runtime=10,
     params:
         config=CONFIG_FILE,
         settings=CONFIG.model_dump(mode="json"),
