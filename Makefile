@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= all
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce test lint environment
+.PHONY: reproduce replication report test lint environment
 
 environment: $(VENV)/.complete
 
@@ -19,6 +19,14 @@ $(VENV)/.complete: constraints.txt pyproject.toml
 reproduce: environment
 	snakemake --cores $(CORES) figures/default/cells/mlp-gd.png
 	snakemake --cores $(CORES)
+
+# the copy of REPLICATION.md that is committed
+replication: environment
+	snakemake --cores $(CORES) results/default/tables/REPLICATION.md
+	cp results/default/tables/REPLICATION.md REPLICATION.md
+
+report: environment
+	snakemake --cores $(CORES) --report figures/default/report.html
 
 test: environment
 	$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""What the paper claims, what was measured here, and the verdict that follows from it: the content of REPLICATION.md."""
+"""The paper's claims, what was measured here, and the verdict that follows: the content of REPLICATION.md."""
 
 from __future__ import annotations
 
@@ -181,14 +181,14 @@ def _settled(thresholds: pd.DataFrame) -> tuple[str, str]:
 def _tally(held: int, verdicts: dict[str, str]) -> str:
     parts = [f"holds for {held} of {len(verdicts)}"]
     for verdict in (IN_PART, FAILS, UNTESTED):
-        named = [f"`{name}`" for name, own in verdicts.items() if own == verdict]
+        named = [name for name, own in verdicts.items() if own == verdict]
         if named:
             parts.append(f"{verdict}: {', '.join(named)}")
     return "; ".join(parts)
 
 
 def by_name(config: Config, errors: pd.DataFrame, kind: str) -> list[dict[str, str]]:
-    """A row for each ``optimizer`` or ``architecture`` of the config: every model's ratios, verdict, and the command."""
+    """A row for each ``optimizer`` or ``architecture`` of the config: every model's ratios, verdict, command."""
     rows = []
     for name in getattr(config, f"{kind}s"):
         row = {kind: f"`{name}`"}
@@ -246,7 +246,7 @@ def markdown(rows: list[Claim], config: Config, errors: pd.DataFrame, source: st
         _table(by_name(config, errors, "architecture")),
         _rules(),
         UNKNOWN,
-        f"---\n\n{generated(config)} `make replication` refreshes the copy at the top of the project, for `config.yaml`.",
+        f"---\n\n{generated(config)} `make replication` refreshes the copy that is committed, for `config.yaml`.",
     ]
     return "\n\n".join(parts) + "\n"
 

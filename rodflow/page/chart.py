@@ -43,7 +43,7 @@ def svg(lines: list[Line], edge: list[tuple[float, float]], description: str) ->
         'xmlns="http://www.w3.org/2000/svg">'
     ]
     if not shown:
-        parts.append(f'<text x="{WIDTH / 2:g}" y="{HEIGHT / 2:g}" text-anchor="middle">no data: it diverged</text></svg>')
+        parts.append(f'<text x="{WIDTH / 2:g}" y="{HEIGHT / 2:g}" text-anchor="middle">no data</text></svg>')
         return "".join(parts)
     steps = np.concatenate([line.steps for line in shown])
     values = np.concatenate([line.values[_drawable(line.values)] for line in shown])

@@ -105,7 +105,7 @@ def _cell(
                 "label": flow_style(flow).label,
                 "error": two_digits(float(numbers["error_eos_mean"].median())),
                 "ratio": two_digits(float(numbers["ratio_to_stable"].median())),
-                "sharpness": two_digits(float((row[f"sharpness_{flow}_median"] / row["threshold"]).median())),
+                "sharpness": _thresholds(row[f"sharpness_{flow}_median"] / row["threshold"]),
                 "stopped": ", ".join(str(int(step)) for step in stopped),
             }
         )
@@ -114,12 +114,17 @@ def _cell(
         "title": f"{label(architecture)}, {label(optimizer)}",
         "chart": _chart(files, f"{label(architecture)}, {label(optimizer)}"),
         "discrete_label": flow_style(DISCRETE).label,
-        "sharpness": two_digits(float((row["sharpness_eos_median"] / row["threshold"]).median())),
+        "sharpness": _thresholds(row["sharpness_eos_median"] / row["threshold"]),
         "flows": flows,
         "facts": _facts(files),
         "command": remake(config, f"figures/{config.run}/cells/{name}.png"),
         "settings": yaml.safe_dump(config.discrete_settings(architecture, optimizer), sort_keys=False).strip(),
     }
+
+
+def _thresholds(sharpness: pd.Series) -> str:
+    """The median over seeds of a sharpness in thresholds; a dash where no seed has one."""
+    return f"{sharpness.median():.2f}" if sharpness.notna().any() else "–"
 
 
 def _chart(files: CellFiles, title: str) -> str:

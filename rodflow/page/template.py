@@ -20,6 +20,7 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
 th, td { padding: .3rem .7rem .3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 td.number, th.number { text-align: right; }
+tbody th { font-weight: 400; }
 .claims td, .claims th { min-width: 6rem; }
 .claims .measured { min-width: 17rem; }
 .verdict { white-space: nowrap; font-weight: 600; }
