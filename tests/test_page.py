@@ -164,15 +164,19 @@ addEventListener("load", () => {
   for (const section of document.querySelectorAll("details")) section.open = true;
   Promise.all(images.map(image => image.decode().catch(() => 0))).then(() => {
     const inner = [...document.body.querySelectorAll("*")].filter(e => !e.closest(".scroll, svg"));
-    root.dataset.probe = JSON.stringify({
-      width: innerWidth, content: root.scrollWidth,
+    parent.postMessage(JSON.stringify({
+      width: innerWidth, content: root.scrollWidth, height: root.scrollHeight,
       sticking: inner.filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80)),
       broken: images.filter(image => !image.naturalWidth).map(image => image.src),
       charts: [...document.querySelectorAll("article svg")].map(e => e.getBoundingClientRect().width),
-    });
+    }), "*");
   });
 });
 </script></body>"""
+# a window cannot be as narrow as a phone; a frame can
+FRAME = """<!doctype html><style>body { margin: 0 } iframe { border: 0; display: block }</style><script>
+addEventListener("message", event => { document.documentElement.dataset.probe = event.data; });
+</script><iframe src="page/index.html" width="WIDTH" height="2000"></iframe>"""
 
 
 @pytest.mark.browser
@@ -181,14 +185,15 @@ def test_in_a_browser(made, tmp_path, width):
     """Headless Chromium shows the page at this width without overflow, broken images or messages on its console."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert browser, "no Chromium: install it, or leave the marker `browser` out"
-    folder = shutil.copytree(made[2], tmp_path / "page")
-    page = folder / "index.html"
+    page = shutil.copytree(made[2], tmp_path / "page") / "index.html"
     page.write_text(page.read_text().replace("</body>", PROBE))
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.replace("WIDTH", str(width)))
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={tmp_path}/user"]
-    options += ["--enable-logging=stderr", "--virtual-time-budget=20000", f"--window-size={width},2000"]
+    options += ["--enable-logging=stderr", "--virtual-time-budget=20000", f"--window-size={max(width, 500)},2000"]
 
     def run(*words):
-        return subprocess.run([browser, *options, *words, page.as_uri()], capture_output=True, text=True, timeout=120)
+        return subprocess.run([browser, *options, *words, frame.as_uri()], capture_output=True, text=True, timeout=120)
 
     shown = run("--dump-dom")
     seen = json.loads(unescape(re.search(r'data-probe="([^"]*)"', shown.stdout).group(1)))
