@@ -22,6 +22,12 @@ from rodflow.stages.page import lay_out, other_figures
 
 ROOT = Path(__file__).parents[1]
 SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+NARROW = {
+    "architectures": ["mlp"],
+    "flows": ["stable", "rod", "drift_free_rod"],
+    "precision_cells": [],
+    "landscapes": [],
+}
 VOID = {"meta", "link", "br", "img", "path", "rect"}
 
 
@@ -54,9 +60,7 @@ class Reader(HTMLParser):
 def made(tmp_path_factory):
     """The config, results folder and page of a small run, its figures drawn."""
     root = tmp_path_factory.mktemp("page")
-    config = configuration.parse(
-        SMOKE | {"architectures": ["mlp"], "flows": ["stable", "rod", "drift_free_rod"], "precision_cells": []}
-    )
+    config = configuration.parse(SMOKE | NARROW)
     run_everything(config, root)
     results, figures = root / "results/smoke", root / "figures/smoke"
     for optimizer in config.optimizers:
