@@ -155,6 +155,19 @@ def test_page_escapes_what_it_is_told(made, tmp_path):
     assert "script" not in Reader(text).tags
 
 
+def test_page_of_a_run_that_diverged(tmp_path):
+    """Every number is a dash and every chart says so; the page stands."""
+    config = configuration.parse(
+        SMOKE | NARROW | {"optimizers": ["gd"], "flows": ["stable", "central"], "learning_rates": {"mlp": {"gd": 1e4}}}
+    )
+    run_everything(config, tmp_path)
+    lay_out(config, tmp_path / "results/smoke", tmp_path / "index.html")
+    text = (tmp_path / "index.html").read_text()
+    assert Reader(text).open == []
+    assert "no data" in text and "stopped at" in text
+    assert "not tested" in text and "nan" not in text.split("<main>")[1].split("<details>")[0].lower()
+
+
 def test_same_files_same_page(made, tmp_path):
     config, results, figures = made
     lay_out(config, results, tmp_path / "index.html")
