@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= all
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce test test-slurm lint benchmark environment
+.PHONY: reproduce replication report test test-slurm test-browser lint benchmark environment
 
 environment: $(VENV)/.complete
 
@@ -20,12 +20,24 @@ reproduce: environment
 	snakemake --cores $(CORES) figures/default/cells/mlp-gd.png
 	snakemake --cores $(CORES)
 
+# the copy of REPLICATION.md that is committed
+replication: environment
+	snakemake --cores $(CORES) results/default/tables/REPLICATION.md
+	cp results/default/tables/REPLICATION.md REPLICATION.md
+
+report: environment
+	snakemake --cores $(CORES) --report figures/default/report.html
+
 test: environment
 	$(BIN)/python -m pytest
 
 # needs root, Linux and the packages slurm-wlm and munge
 test-slurm: environment
 	$(BIN)/python -m pytest -m slurm
+
+# needs chromium
+test-browser: environment
+	$(BIN)/python -m pytest -m browser
 
 lint: environment
 	ruff check .

@@ -7,6 +7,9 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/discrete.smk"
@@ -15,6 +18,7 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/precision.smk"
 include: "workflow/rules/landscapes.smk"
+include: "workflow/rules/page.smk"
 
 
 onstart:
@@ -39,3 +43,5 @@ rule all:
         TABLES,
         all_figures(),
         precision_outputs(),
+        REPLICATION,
+        rules.page.output,

@@ -106,6 +106,14 @@ def tables(config: ConfigFile, results: Results) -> None:
 
 
 @app.command()
+def replication(config: ConfigFile, results: Results) -> None:
+    """Judge the paper's claims by the tables: REPLICATION.md."""
+    from rodflow.stages.replication import replicate
+
+    replicate(configuration.load(config), results)
+
+
+@app.command()
 def precision_table(config: ConfigFile, results: Results) -> None:
     """Aggregate all precision studies into precision.csv."""
     from rodflow.stages.precision_table import aggregate_studies
@@ -130,6 +138,18 @@ def figure(
 
     names = {"architecture": architecture, "optimizer": optimizer, "landscape": landscape}
     draw_figure(configuration.load(config), results, kind, output, **names)
+
+
+@app.command()
+def page(
+    config: ConfigFile,
+    results: Results,
+    output: Annotated[Path, typer.Option(help="The page, index.html in the folder of the run's figures.")],
+) -> None:
+    """Lay out all claims, cells and figures of a run on one page."""
+    from rodflow.stages.page import lay_out
+
+    lay_out(configuration.load(config), results, output)
 
 
 @app.command()

@@ -79,6 +79,8 @@ def test_every_output_is_there_and_a_second_run_does_nothing(project):
     for name in drawn:
         for suffix in (".png", ".pdf", ".json"):
             assert (project / f"figures/smoke/{name}{suffix}").stat().st_size > 0
+    assert "half-difference rod flow" in (project / "results/smoke/tables/REPLICATION.md").read_text()
+    assert 'id="mlp-gd"' in (project / "figures/smoke/index.html").read_text()
     assert planned(project) == set()
 
 
@@ -99,7 +101,7 @@ def test_changed_plotting_draws_again_and_trains_nothing(restored):
     with open(restored / "rodflow/figures/style.py", "a") as file:
         file.write("\n# changed\n")
     kinds = ("cell", "architecture", "table", "precision", "landscape")
-    assert planned(restored) == {f"{kind}_figure" for kind in kinds}
+    assert planned(restored) == {f"{kind}_figure" for kind in kinds} | {"page"}
 
 
 def test_changed_flows_integrate_again_and_train_nothing(restored):
@@ -114,6 +116,18 @@ def test_changed_training_trains_again(restored):
     with open(restored / "rodflow/discrete.py", "a") as file:
         file.write("\n# changed\n")
     assert {"discrete", "flow"} <= planned(restored)
+
+
+def test_report_holds_every_figure_and_table(project):
+    run(project, "--report", "report.html")
+    report = (project / "report.html").read_text()
+    found = [*project.glob("figures/**/*.png"), *project.glob("results/smoke/tables/*.*")]
+    shown = {str(path.relative_to(project)) for path in found if path.suffix != ".json"}
+    assert len(shown) == 13
+    for path in shown:
+        assert path in report, path
+    for category in ("Cells", "Architectures", "All cells", "Precision", "Landscapes", "Tables"):
+        assert f'"{category}"' in report, category
 
 
 def test_another_optimizer_leaves_finished_cells_alone(project):

@@ -12,6 +12,7 @@ from rodflow.stages.flow import run_flow
 from rodflow.stages.landscape import run_landscape
 from rodflow.stages.precision import study
 from rodflow.stages.precision_table import aggregate_studies
+from rodflow.stages.replication import replicate
 from rodflow.stages.tables import aggregate
 from rodflow.storage import write_text
 
@@ -35,6 +36,7 @@ def run_everything(config: Config, root: Path) -> None:
             if not output.with_suffix(".json").exists():
                 run_flow(config, *cell, flow, dataset, discrete, output)
     aggregate(config, results)
+    replicate(config, results)
     for cell in config.precision_studies:
         output = precision_file(results, *cell)
         if not output.with_suffix(".json").exists():

@@ -38,6 +38,7 @@ TABLES = expand(
     results=RESULTS,
     name=["errors.csv", "thresholds.csv", "fidelity.csv", "comparison.csv", "summary.md", "provenance.json"],
 )
+REPLICATION = f"{RESULTS}/tables/REPLICATION.md"
 PRECISION_TABLES = expand("{results}/tables/{name}", results=RESULTS, name=["precision.csv", "precision.json"])
 # cells whose precision is studied need not be among the config's architectures and optimizers
 STUDIED_ARCHITECTURES = "|".join(sorted({a for a, _, _ in CONFIG.precision_studies})) or "none"
@@ -86,6 +87,21 @@ def files_of(cells):
 def results_of(wildcards, input):
     """The folder that the stages know as the run's results: two above any file that they leave there."""
     return str(Path(input[0]).parents[1])
+
+
+def drawn(stem, caption, category, labels, **more):
+    """A figure's files: the PNG stands in the report, the PDF and the provenance lie beside it."""
+    png = report(f"{stem}.png", caption=f"../report/{caption}.rst", category=category, labels=labels, **more)
+    return [png, f"{stem}.pdf", f"{stem}.json"]
+
+
+def tabulated(*files):
+    """Tables with a place in the report, each under its own caption."""
+    marked = []
+    for file in map(Path, files):
+        caption = f"../report/{file.stem.lower()}.rst"
+        marked.append(report(str(file), caption=caption, category="Tables", labels={"table": file.name}))
+    return marked
 
 
 def stem_of(wildcards, output):

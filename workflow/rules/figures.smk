@@ -5,7 +5,13 @@ rule cell_figure:
     input:
         lambda wildcards: files_of([c for c in CONFIG.cells if c[:2] == (wildcards.architecture, wildcards.optimizer)]),
     output:
-        multiext(f"{FIGURES}/cells/{{architecture}}-{{optimizer}}", ".png", ".pdf", ".json"),
+        drawn(
+            f"{FIGURES}/cells/{{architecture}}-{{optimizer}}",
+            caption="cell",
+            category="Cells",
+            subcategory="{architecture}",
+            labels={"architecture": "{architecture}", "optimizer": "{optimizer}"},
+        ),
     log:
         f"{LOGS}/figures/cells/{{architecture}}-{{optimizer}}.log",
     benchmark:
@@ -31,7 +37,12 @@ rule architecture_figure:
     input:
         lambda wildcards: files_of([c for c in CONFIG.cells if c[0] == wildcards.architecture]),
     output:
-        multiext(f"{FIGURES}/architectures/{{architecture}}", ".png", ".pdf", ".json"),
+        drawn(
+            f"{FIGURES}/architectures/{{architecture}}",
+            caption="architecture",
+            category="Architectures",
+            labels={"architecture": "{architecture}"},
+        ),
     log:
         f"{LOGS}/figures/architectures/{{architecture}}.log",
     benchmark:
@@ -56,7 +67,7 @@ rule table_figure:
     input:
         lambda wildcards: f"{RESULTS}/tables/{TABLE_OF[wildcards.kind]}",
     output:
-        multiext(f"{FIGURES}/{{kind}}", ".png", ".pdf", ".json"),
+        drawn(f"{FIGURES}/{{kind}}", caption="all_cells", category="All cells", labels={"figure": "{kind}"}),
     log:
         f"{LOGS}/figures/{{kind}}.log",
     benchmark:

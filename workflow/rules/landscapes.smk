@@ -30,7 +30,12 @@ rule landscape_figure:
     input:
         rules.landscape.output,
     output:
-        multiext(f"{FIGURES}/landscapes/{{landscape}}", ".png", ".pdf", ".json"),
+        drawn(
+            f"{FIGURES}/landscapes/{{landscape}}",
+            caption="landscape",
+            category="Landscapes",
+            labels={"landscape": "{landscape}"},
+        ),
     log:
         f"{LOGS}/figures/landscapes/{{landscape}}.log",
     benchmark:

@@ -35,7 +35,8 @@ rule precision_table:
     input:
         studies_of(CONFIG.precision_studies),
     output:
-        PRECISION_TABLES,
+        tabulated(PRECISION_TABLES[0]),
+        PRECISION_TABLES[1],
     log:
         f"{LOGS}/precision_table.log",
     benchmark:
@@ -60,7 +61,12 @@ rule precision_figure:
     input:
         lambda wildcards: studies_of([(wildcards.architecture, wildcards.optimizer, CONFIG.seeds[0])]),
     output:
-        multiext(f"{FIGURES}/precision/{{architecture}}-{{optimizer}}", ".png", ".pdf", ".json"),
+        drawn(
+            f"{FIGURES}/precision/{{architecture}}-{{optimizer}}",
+            caption="precision_study",
+            category="Precision",
+            labels={"architecture": "{architecture}", "optimizer": "{optimizer}"},
+        ),
     log:
         f"{LOGS}/figures/precision/{{architecture}}-{{optimizer}}.log",
     benchmark:

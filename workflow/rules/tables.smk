@@ -1,9 +1,12 @@
-# errors.csv, thresholds.csv and their summary, from all cells
+# The tables and their summary, from all cells; the paper's claims judged by them
+
+
 rule tables:
     input:
         files_of(CONFIG.cells),
     output:
-        TABLES,
+        tabulated(*TABLES[:-1]),
+        TABLES[-1],
     log:
         f"{LOGS}/tables.log",
     benchmark:
@@ -21,3 +24,28 @@ rule tables:
         results=results_of,
     shell:
         "python -m rodflow tables --config {params.config} --results {params.results} 2> {log} || (cat {log} >&2; exit 1)"
+
+
+rule replication:
+    input:
+        TABLES,
+        [str(discrete_file(RESULTS, *cell).with_suffix(".json")) for cell in CONFIG.cells],
+    output:
+        tabulated(REPLICATION),
+    log:
+        f"{LOGS}/replication.log",
+    benchmark:
+        f"{BENCHMARKS}/replication.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        config=CONFIG_FILE,
+        settings=CONFIG.model_dump(mode="json"),
+        code=code_digest("rodflow.stages.replication"),
+        results=results_of,
+    shell:
+        "python -m rodflow replication --config {params.config} --results {params.results}"
+        " 2> {log} || (cat {log} >&2; exit 1)"

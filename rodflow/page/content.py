@@ -1,0 +1,168 @@
+"""What stands on the page of a run, from the tables, series and summaries of its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+import yaml
+
+from rodflow.config import Config
+from rodflow.figures.overview import two_digits
+from rodflow.figures.style import DISCRETE, FLOW_STYLE, flow_style, label
+from rodflow.page.chart import Line, key, svg
+from rodflow.page.template import PAGE, STYLE
+from rodflow.replication import Claim, remake
+from rodflow.yardsticks import EDGE
+
+CHARTED = ("stable", "rod", "drift_free_rod")
+"""The flows that the small charts show, where a cell has one of them; otherwise they show all that it has."""
+
+
+@dataclass(frozen=True)
+class CellFiles:
+    """What the stages left of a cell, first seed: records and summary of its run, series and summaries of its flows."""
+
+    records: pd.DataFrame
+    summary: Mapping[str, Any]
+    series: Mapping[str, pd.DataFrame]
+    summaries: Mapping[str, Mapping[str, Any]]
+
+
+def render(
+    config: Config,
+    claims: list[Claim],
+    errors: pd.DataFrame,
+    thresholds: pd.DataFrame,
+    cells: Mapping[tuple[str, str], CellFiles],
+    figures: Mapping[str, str],
+    made: Mapping[str, Any],
+) -> str:
+    """The page as HTML. ``cells`` by architecture and optimizer; ``figures``: a text by name, a path without suffix
+    from the page; ``made``: the provenance of the tables."""
+    charted = [flow for flow in config.flows if any(flow in _charted(cell.series) for cell in cells.values())]
+    legend = [("Discrete run: its oscillation", key(flow_style(DISCRETE)))]
+    legend += [(flow_style(flow).label, key(flow_style(flow))) for flow in FLOW_STYLE if flow in charted]
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string(PAGE).render(
+        style=jinja2.utils.markupsafe.Markup(STYLE),
+        run=config.run,
+        about=_about(config),
+        claims=claims,
+        seeds_note="" if len(config.seeds) == 1 else "; medians over seeds, and the chart shows the first",
+        legend=legend,
+        rows=[
+            (
+                label(optimizer),
+                [_cell(config, a, optimizer, cells[a, optimizer], errors, thresholds) for a in config.architectures],
+            )
+            for optimizer in config.optimizers
+        ],
+        figures=[
+            {"name": name, "text": text, "command": remake(config, f"figures/{config.run}/{name}.png")}
+            for name, text in figures.items()
+        ],
+        footer=f"Tables made at commit {made['commit'] or 'unknown'}, {made['finished']}; "
+        + ", ".join(f"{name} {version}" for name, version in made["versions"].items() if version)
+        + f". {remake(config, f'figures/{config.run}/index.html')} makes this page again.",
+    )
+
+
+def _about(config: Config) -> str:
+    data = config.data
+    return (
+        f"{len(config.architectures)} architectures, {len(config.optimizers)} optimizers, "
+        f"{len(config.seeds)} seed{'s' * (len(config.seeds) > 1)}: full-batch training for {config.steps} steps "
+        f"on {data.examples} examples of {data.dataset}, and {len(config.flows)} continuous-time models beside it."
+    )
+
+
+def _charted(flows) -> list[str]:
+    return [flow for flow in CHARTED if flow in flows] or list(flows)
+
+
+def _cell(
+    config: Config,
+    architecture: str,
+    optimizer: str,
+    files: CellFiles,
+    errors: pd.DataFrame,
+    thresholds: pd.DataFrame,
+) -> dict[str, Any]:
+    name = f"{architecture}-{optimizer}"
+    own = errors[(errors["architecture"] == architecture) & (errors["optimizer"] == optimizer)]
+    row = thresholds[(thresholds["architecture"] == architecture) & (thresholds["optimizer"] == optimizer)]
+    flows = []
+    for flow in config.flows_of(optimizer):
+        numbers = own[own["flow"] == flow]
+        stopped = numbers["diverged_at"].dropna()
+        flows.append(
+            {
+                "label": flow_style(flow).label,
+                "error": two_digits(float(numbers["error_eos_mean"].median())),
+                "ratio": two_digits(float(numbers["ratio_to_stable"].median())),
+                "sharpness": _thresholds(row[f"sharpness_{flow}_median"] / row["threshold"]),
+                "stopped": ", ".join(str(int(step)) for step in stopped),
+            }
+        )
+    return {
+        "name": name,
+        "title": f"{label(architecture)}, {label(optimizer)}",
+        "chart": _chart(files, f"{label(architecture)}, {label(optimizer)}"),
+        "discrete_label": flow_style(DISCRETE).label,
+        "sharpness": _thresholds(row["sharpness_eos_median"] / row["threshold"]),
+        "flows": flows,
+        "facts": _facts(files),
+        "command": remake(config, f"figures/{config.run}/cells/{name}.png"),
+        "settings": yaml.safe_dump(config.discrete_settings(architecture, optimizer), sort_keys=False).strip(),
+    }
+
+
+def _thresholds(sharpness: pd.Series) -> str:
+    """The median over seeds of a sharpness in thresholds; a dash where no seed has one."""
+    return f"{sharpness.median():.2f}" if sharpness.notna().any() else "–"
+
+
+def _chart(files: CellFiles, title: str) -> str:
+    """The chart of a cell, described in words for who cannot see it."""
+    records, threshold = files.records, files.summary["threshold"]
+    late = records[records["step"] >= files.summary["flow_start"]]
+    lines = [Line(flow_style(DISCRETE), late["step"].to_numpy(float), late["oscillation"].to_numpy(float))]
+    described = []
+    for flow in _charted(files.series):
+        series, style = files.series[flow], flow_style(flow)
+        stopped = files.summaries[flow]["diverged_at"] is not None
+        lines.append(Line(style, series["step"].to_numpy(float), series["error"].to_numpy(float), stopped))
+        reached = series["error"].dropna()
+        last = two_digits(float(reached.iloc[-1])) if len(reached) else "unknown"
+        described.append(f"{style.label} ends at {last}{', stopped early' * stopped}")
+    at_edge = (late["sharpness"] >= EDGE * threshold).to_numpy()
+    description = f"Error against step, {title}: {'; '.join(described)}."
+    return svg(lines, _intervals(late["step"].to_numpy(float), at_edge), description)
+
+
+def _intervals(steps: np.ndarray, inside: np.ndarray) -> list[tuple[float, float]]:
+    """The stretches of steps whose records are inside, each record reaching half-way to its neighbours."""
+    half = float(np.median(np.diff(steps))) / 2 if len(steps) > 1 else 0.5
+    changes = np.flatnonzero(np.diff(np.concatenate([[0], inside.astype(int), [0]])))
+    return [(steps[a] - half, steps[b - 1] + half) for a, b in zip(changes[::2], changes[1::2], strict=True)]
+
+
+def _facts(files: CellFiles) -> list[tuple[str, str]]:
+    """Weights, threshold, code, machine and running time of a cell, in words."""
+    made = files.summary["provenance"]
+    seconds = {flow: summary["provenance"]["wall_time_seconds"] for flow, summary in files.summaries.items()}
+    flows = ", ".join(f"{flow_style(flow).label} {time:.3g} s" for flow, time in seconds.items())
+    return [
+        ("Weights", f"{files.summary['parameters']:,}"),
+        ("Threshold", f"{files.summary['threshold']:.4g}"),
+        ("Flows from step", str(files.summary["flow_start"])),
+        ("Commit", made["commit"] or "unknown"),
+        ("Hardware", f"{made['device']}, {made['processors']} processors, {made['platform']}"),
+        ("Runtime", f"training {made['wall_time_seconds']:.3g} s; {flows}"),
+        ("Finished", made["finished"]),
+    ]

@@ -1,0 +1,53 @@
+"""tables, series and figures of a run -> its page, figures/<run>/index.html."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rodflow.config import Config
+from rodflow.figures.style import label
+from rodflow.layout import discrete_file, flow_file
+from rodflow.page.content import CellFiles, render
+from rodflow.stages.replication import judged_claims, replication_tables
+from rodflow.storage import read_json, read_table, write_text
+
+
+def cell_files(config: Config, results: Path, architecture: str, optimizer: str) -> CellFiles:
+    """The files of a cell's first seed."""
+    cell = (architecture, optimizer, config.seeds[0])
+    run = discrete_file(results, *cell)
+    files = {flow: flow_file(results, *cell, flow) for flow in config.flows_of(optimizer)}
+    return CellFiles(
+        read_table(run),
+        read_json(run.with_suffix(".json")),
+        {flow: read_table(file) for flow, file in files.items()},
+        {flow: read_json(file.with_suffix(".json")) for flow, file in files.items()},
+    )
+
+
+def other_figures(config: Config) -> dict[str, str]:
+    """What each figure but the cells' shows, by its path without suffix from the page."""
+    texts = {
+        "overview": "How many times closer to the run than the stable flow each flow is, for all cells.",
+        "fidelity": "How faithful each flow is: before the edge, in sharpness, loss, rod and onset.",
+    }
+    if config.compares:
+        texts["comparison"] = "What each continuous-time model costs, and how far it is from the run at the edge."
+    for name in config.architectures:
+        texts[f"architectures/{name}"] = f"All optimizers on one architecture, {label(name)}."
+    for name in config.precision_cells:
+        architecture, optimizer = name.split("-")
+        texts[f"precision/{name}"] = f"{label(architecture)}, {label(optimizer)} in three precisions."
+    for name in config.landscapes:
+        texts[f"landscapes/{name}"] = f"Gradient descent and its flows in the plane: {label(name).lower()}."
+    return texts
+
+
+def lay_out(config: Config, results: Path, output: Path) -> None:
+    """Write the page of a run to ``output``, from the files below ``results``; it links the figures beside it."""
+    tables = replication_tables(results)
+    cells = {(a, o): cell_files(config, results, a, o) for a in config.architectures for o in config.optimizers}
+    made = read_json(results / "tables" / "provenance.json")
+    claims = judged_claims(config, results)
+    page = render(config, claims, tables["errors"], tables["thresholds"], cells, other_figures(config), made)
+    write_text(output, page)

@@ -1,0 +1,28 @@
+# One page for the whole run, beside its figures
+
+
+rule page:
+    input:
+        TABLES,
+        files_of([cell for cell in CONFIG.cells if cell[2] == CONFIG.seeds[0]]),
+        all_figures(),
+        precision_outputs(),
+    output:
+        page=f"{FIGURES}/index.html",
+    log:
+        f"{LOGS}/page.log",
+    benchmark:
+        f"{BENCHMARKS}/page.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        config=CONFIG_FILE,
+        settings=CONFIG.model_dump(mode="json"),
+        code=code_digest("rodflow.stages.page"),
+        results=results_of,
+    shell:
+        "python -m rodflow page --config {params.config} --results {params.results} --output {output.page}"
+        " 2> {log} || (cat {log} >&2; exit 1)"
