@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,29 @@ from rodflow.errors import InvalidInput
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well, and goes when it does not."""
+    """A temporary path beside ``path`` that takes its place when the block ends well, and goes when it does not.
+
+    Written through to the disk before it is renamed, so that not even a power cut leaves half a file under the name.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
+        _write_through(temporary)
         os.replace(temporary, path)
+        _write_through(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write_through(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -67,10 +81,28 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
         raise InvalidInput("file", str(path), f"a readable HDF5 file ({error})") from error
 
 
+def write_archive(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Named arrays as .npz, each with a checksum."""
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def read_archive(path: str | Path) -> dict[str, np.ndarray]:
+    """What :func:`write_archive` wrote. Raises: ``InvalidInput`` if the file cannot be read or a checksum is wrong."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"wrong checksum of {damaged}")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # a damaged archive can pose as another kind of file: what that raises has no end
+        raise InvalidInput("file", str(path), f"an undamaged .npz archive of arrays ({error})") from error
+
+
 def write_images(path: str | Path, x: np.ndarray, y: np.ndarray, classes: int) -> None:
     """Images x ``[n, channels, side, side]``, labels y ``[n]`` and the number of classes as .npz."""
-    with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, x=x, y=y, classes=np.int64(classes))
+    write_archive(path, {"x": x, "y": y, "classes": np.asarray(classes, np.int64)})
 
 
 def read_images(path: str | Path) -> tuple[np.ndarray, np.ndarray, int]:

@@ -15,7 +15,7 @@ rule tables:
         mem_mb=2000,
     params:
         config=CONFIG_FILE,
-        settings=CONFIG.model_dump(mode="json"),
+        settings=CONFIG.settings,
         code=code_digest("rodflow.stages.tables"),
         results=results_of,
     shell:
