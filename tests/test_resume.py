@@ -1,5 +1,6 @@
 """Broken off and gone on with: the same bits as in one go, whatever ended the process and wherever it was."""
 
+import logging
 import multiprocessing
 import os
 import random
@@ -11,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from problems import digits_mlp, optimizer
@@ -26,6 +26,9 @@ from rodflow.flows import FLOWS, CentralFlow, rod_map
 from rodflow.flows.integrate import integrate
 from rodflow.layout import checkpoint_file
 from rodflow.stages.dataset import prepare
+from rodflow.stages.discrete import run_cell
+from rodflow.stages.everything import run_everything
+from rodflow.stages.flow import run_flow
 from rodflow.storage import read_archive, write_archive
 
 RATES = {"gd": 0.4, "heavy_ball": 4.0, "rmsprop": 0.01}  # at the edge of stability within some 40 steps
@@ -358,61 +361,69 @@ def test_signal_in_a_forked_child_whose_parent_has_handlers_of_its_own(problem, 
 
 @pytest.fixture(scope="module")
 def cell(tmp_path_factory):
-    """A config file of one cell whose jobs write at every record, and its data set."""
+    """A folder with the config of one cell whose jobs write at every record, its data set and its discrete run."""
     folder = tmp_path_factory.mktemp("cell")
     settings = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
     settings |= {"checkpoint_seconds": 0, "steps": 600, "architectures": ["mlp"], "optimizers": ["adam"]}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     prepare(configuration.load(folder / "config.yaml"), folder / "dataset.npz")
+    run_stage(folder, folder / "whole.h5")
     return folder
 
 
-def job(cell, *words):
-    common = ["--config", "config.yaml", "--architecture", "mlp", "--optimizer", "adam", "--dataset", "dataset.npz"]
-    whole = [sys.executable, "-m", "rodflow", *words, *common]
-    # a shell may have started the tests in the background, with SIGINT ignored; a user's terminal does not
-    free = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    path = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(whole, cwd=cell, env=os.environ | path, stderr=subprocess.PIPE, text=True, **free)
+def run_stage(cell, output):
+    """Make the discrete run, ``output`` an .h5, or a flow from it, in this process."""
+    config, data = configuration.load(cell / "config.yaml"), cell / "dataset.npz"
+    if output.suffix == ".h5":
+        run_cell(config, "mlp", "adam", 0, data, output)
+    else:
+        run_flow(config, "mlp", "adam", 0, "drift_free_rod", data, cell / "whole.h5", output)
 
 
 @pytest.mark.parametrize(
-    ("number", "words", "name"),
+    ("number", "words", "names"),
     [
-        (signal.SIGTERM, ["discrete"], "{}.h5"),
-        (signal.SIGINT, ["flow", "--flow", "drift_free_rod", "--discrete", "whole.h5"], "{}-flow.parquet"),
+        (signal.SIGTERM, ["discrete"], ["pieces.h5", "pieces.parquet"]),
+        (signal.SIGINT, ["flow", "--flow", "drift_free_rod", "--discrete", "whole.h5"], ["pieces-flow.parquet"]),
     ],
     ids=["discrete", "flow"],
 )
-def test_signal_to_a_job_then_the_same_command(cell, number, words, name):
-    whole, pieces = (Path(name.format(stem)) for stem in ("whole", "pieces"))
-    ended = job(cell, *words, "--output", str(whole))
-    assert ended.communicate() and ended.returncode == 0
-    checkpoint = checkpoint_file(cell / pieces)
-    process = job(cell, *words, "--output", str(pieces))
-    wait_for(checkpoint.exists)
-    process.send_signal(number)
-    process.communicate(timeout=60)
-    assert process.returncode == 128 + number
-    assert checkpoint.exists() and not (cell / pieces).exists()
-    again = job(cell, *words, "--output", str(pieces))
-    _, log = again.communicate(timeout=120)
-    assert again.returncode == 0 and "going on from checkpoint" in log
-    for suffix in {whole.suffix, ".parquet"}:
-        assert (cell / pieces.with_suffix(suffix)).read_bytes() == (cell / whole.with_suffix(suffix)).read_bytes()
-    assert not checkpoint.exists()
+def test_signal_to_a_job_which_is_then_started_again(cell, caplog, number, words, names):
+    output = cell / names[0]
+    common = ["--config", "config.yaml", "--architecture", "mlp", "--optimizer", "adam", "--dataset", "dataset.npz"]
+    job = subprocess.Popen(
+        [sys.executable, "-m", "rodflow", *words, *common, "--output", output.name],
+        cwd=cell,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+        # a shell may have started the tests in the background, with SIGINT ignored; a user's terminal does not
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    wait_for(checkpoint_file(output).exists)
+    job.send_signal(number)
+    assert job.wait(60) == 128 + number
+    assert checkpoint_file(output).exists() and not output.exists()
+    with caplog.at_level(logging.INFO):
+        run_stage(cell, output)
+    assert "going on from checkpoint" in caplog.text
+    run_stage(cell, cell / output.name.replace("pieces", "whole"))
+    for name in names:
+        assert (cell / name).read_bytes() == (cell / name.replace("pieces", "whole")).read_bytes()
+    assert not checkpoint_file(output).exists()
 
 
-GRID = ("architectures=['mlp']", "optimizers=['gd']", "flows=['stable','drift_free_rod']", "steps=600")
-TIMED = ("seconds", "seconds_per_step")
+TIMED = ("seconds", "seconds_per_step", "seconds for 1000 steps")
 """Columns of measured time."""
 
 
-def workflow(folder, cores, *words, grid=GRID):
-    plain = ["landscapes=[]", "precision_cells=[]", "checkpoint_seconds=0", *grid]
+LONGEST = 30.0
+"""Seconds from a workflow's start to the latest of the random moments."""
+
+
+def workflow(folder, cores, *words, grid):
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--configfile", "config/smoke.yaml", *words]
     return subprocess.Popen(
-        [*command, "--config", *plain],
+        [*command, "--config", *grid],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -423,37 +434,109 @@ def workflow(folder, cores, *words, grid=GRID):
 
 
 def finish(process):
-    text, _ = process.communicate(timeout=600)
+    text, _ = process.communicate(timeout=1200)
     assert process.returncode == 0, text
 
 
+def killed(folder, moment, grid):
+    """Start the workflow on two cores, SIGKILL it with all its jobs once ``moment(process)`` returns, and unlock.
+
+    False if it was done by then.
+    """
+    process = workflow(folder, 2, grid=grid)
+    moment(process)
+    if process.poll() is not None:
+        finish(process)
+        return False
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    finish(workflow(folder, 1, "--unlock", grid=grid))
+    return True
+
+
+def checkpoints(folder):
+    return list(folder.glob("results/*/*/*.checkpoint.npz"))
+
+
 def outputs(folder):
-    """Every table, series and figure by its path: the bytes, those of a table without its columns of measured time."""
+    """Tables, series and figures by path, as bytes; those of a table without its columns of measured time."""
     found = {}
-    for path in sorted([*folder.glob("results/*/**/*"), *folder.glob("figures/*/**/*")]):
-        if path.suffix == ".csv":
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-            found[path.relative_to(folder)] = table.drop(columns=[c for c in TIMED if c in table]).to_csv()
-        elif path.suffix in (".h5", ".parquet", ".npz", ".png", ".pdf", ".md"):
-            found[path.relative_to(folder)] = path.read_bytes()
+    for path in [*folder.glob("results/*/**/*"), *folder.glob("figures/*/**/*")]:
+        name = str(path.relative_to(folder))
+        assert "checkpoint" not in name
+        if path.parent.name == "tables" and path.suffix == ".csv":
+            found[name] = without_times([line.split(",") for line in path.read_text().splitlines()])
+        elif path.suffix == ".md":
+            found[name] = without_times([line.split("|") for line in path.read_text().splitlines()])
+        elif path.suffix in (".h5", ".parquet", ".npz", ".png", ".pdf"):
+            found[name] = path.read_bytes()
     return found
 
 
-def kill_at_random_moments(folder, kills, generator, longest, grid=GRID):
-    """Start the workflow on two cores and SIGKILL it with all its jobs, ``kills`` times; then let it finish.
+def without_times(rows):
+    """The rows of one table, or several with a heading each, without the columns whose heading is among ``TIMED``."""
+    timed: set[int] = set()
+    kept = []
+    for before, row in zip([[], *rows], rows, strict=False):
+        if len(row) != len(before):  # a new table
+            timed = {i for i, name in enumerate(row) if name.strip() in TIMED}
+        kept.append([cell for i, cell in enumerate(row) if i not in timed])
+    return kept
 
-    Returns how many of the kills left a checkpoint behind.
-    """
-    left = 0
-    for _ in range(kills):
-        process = workflow(folder, 2, grid=grid)
+
+def assert_equal(folder, expected):
+    found = outputs(folder)
+    assert found.keys() == expected.keys()
+    assert {name for name in expected if found[name] != expected[name]} == set()
+
+
+def test_killed_workflow(tmp_path):
+    """Killed in a training and in a flow, it ends with the tables and series of all stages in one process."""
+    project, one_go = copy_project(tmp_path / "killed"), tmp_path / "one_go"
+    narrow = {"architectures": ["mlp"], "optimizers": ["gd"], "flows": ["drift_free_rod"], "steps": 2000}
+    narrow |= {"landscapes": [], "precision_cells": []}
+    run_everything(configuration.parse(yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | narrow), one_go)
+    grid, generator = [f"{key}={value}" for key, value in narrow.items()], random.Random(0)
+    grid.append("checkpoint_seconds=0")
+    tables = "results/smoke/tables/errors.csv"
+    for stage in ("discrete", "flows"):
+
+        def moment(process, stage=stage):
+            wait_for(lambda: list(project.glob(f"results/smoke/{stage}/*.checkpoint.npz")))
+            time.sleep(generator.uniform(0, 0.2))
+
+        assert killed(project, moment, [*grid, "--", tables])
+    finish(workflow(project, 2, grid=[*grid, "--", tables]))
+    assert_equal(project, outputs(one_go))
+
+
+@pytest.mark.slow
+def test_workflow_killed_twenty_times_at_random_moments(tmp_path):
+    """On two cores it ends with what one core makes in one go: tables, series, PNG and PDF, byte by byte."""
+    grid = ("architectures=['mlp']", "flows=['stable','drift_free_rod','rod_low_rank']", "steps=1500")
+    grid = (*grid, "landscapes=[]", "precision_cells=[]", "checkpoint_seconds=0")
+    whole = copy_project(tmp_path / "whole")
+    finish(workflow(whole, 1, grid=grid))
+    expected, generator = outputs(whole), random.Random(0)
+
+    def moment(process):
         try:
-            process.wait(generator.uniform(0.0, longest))
-            raise AssertionError(f"done before it was killed: {process.communicate()[0]}")
+            process.wait(generator.uniform(0, LONGEST))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-        left += bool(list(folder.glob("results/*/*/*.checkpoint.npz")))
-        finish(workflow(folder, 1, "--unlock", grid=grid))
-    finish(workflow(folder, 2, grid=grid))
-    return left
+            pass
+
+    kills, in_loops, projects = 0, 0, [copy_project(tmp_path / "killed0")]
+    while kills < 20:
+        if killed(projects[-1], moment, grid):
+            kills += 1
+            in_loops += bool(checkpoints(projects[-1]))
+        else:  # done before it was killed: the next one
+            projects.append(copy_project(tmp_path / f"killed{len(projects)}"))
+    finish(workflow(projects[-1], 2, grid=grid))
+    for project in projects:
+        assert_equal(project, expected)
+    size = sum(len(content) for content in expected.values() if isinstance(content, bytes))
+    print(
+        f"{kills} kills, {in_loops} left a checkpoint; {len(projects)} x {len(expected)} files equal, {size} bytes each"
+    )
+    assert in_loops
