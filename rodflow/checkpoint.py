@@ -23,7 +23,7 @@ import torch
 from rodflow.errors import InvalidInput
 from rodflow.progress import log
 from rodflow.provenance import code_digest, versions
-from rodflow.storage import read_archive, write_archive
+from rodflow.storage import read_archive, remove, write_archive
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """What Slurm sends at a time limit, what a terminal sends at Ctrl-C."""
@@ -75,7 +75,7 @@ class Checkpoint:
     ) -> None:
         try:
             if kind is None:
-                self.path.unlink(missing_ok=True)
+                remove(self.path)
             elif issubclass(kind, Interrupted) and self._unwritten is not None:
                 self._write()
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import zipfile
@@ -22,9 +23,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well, and goes when it does not.
 
     Written through to the disk before it is renamed, so that not even a power cut leaves half a file under the name.
+    What a writer of this path left that was killed goes first.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
@@ -32,6 +35,17 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _write_through(path.parent)
     finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove(path: str | Path) -> None:
+    """Remove a file, if it is there, and what killed writers of it left."""
+    Path(path).unlink(missing_ok=True)
+    _remove_leftovers(Path(path))
+
+
+def _remove_leftovers(path: Path) -> None:
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{path.suffix}"):
         temporary.unlink(missing_ok=True)
 
 
