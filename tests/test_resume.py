@@ -479,13 +479,16 @@ def killed(folder, moment, grid):
     False if it was done by then.
     """
     process = workflow(folder, 2, "--nolock", grid=grid)
-    moment(process)
-    if process.poll() is not None:
+    try:
+        moment(process)
+    finally:
+        alive = process.poll() is None
+        if alive:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    if not alive:
         finish(process)
-        return False
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    return True
+    return alive
 
 
 def checkpoints(folder):
