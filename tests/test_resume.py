@@ -550,8 +550,8 @@ def test_killed_workflow(tmp_path):
 @pytest.mark.slow
 def test_workflow_killed_twenty_times_at_random_moments(tmp_path):
     """On two cores it ends with what one core makes in one go: tables, series, PNG and PDF, byte by byte."""
-    grid = ("architectures=['mlp']", "optimizers=['gd']", "flows=['stable','drift_free_rod']", "steps=2000")
-    grid = (*grid, "landscapes=[]", "precision_cells=[]", "checkpoint_seconds=0")
+    grid = ("architectures=['mlp']", "optimizers=['gd']", "flows=['stable','drift_free_rod']", "steps=10000")
+    grid = (*grid, "landscapes=[]", "precision_cells=[]", "checkpoint_seconds=0.2")
     whole = copy_project(tmp_path / "whole")
     finish(workflow(whole, 1, grid=grid))
     expected, generator = outputs(whole), random.Random(0)
