@@ -532,7 +532,6 @@ def test_killed_workflow(tmp_path):
     project, one_go = copy_project(tmp_path / "killed"), tmp_path / "one_go"
     narrow = {"architectures": ["mlp"], "optimizers": ["gd"], "flows": ["drift_free_rod"], "steps": 2000}
     narrow |= {"landscapes": [], "precision_cells": []}
-    run_everything(configuration.parse(yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | narrow), one_go)
     grid, generator = [f"{key}={value}" for key, value in narrow.items()], random.Random(0)
     grid.append("checkpoint_seconds=0")
     tables = "results/smoke/tables/errors.csv"
@@ -544,6 +543,7 @@ def test_killed_workflow(tmp_path):
 
         assert killed(project, moment, [*grid, "--", tables])
     finish(workflow(project, 2, grid=[*grid, "--", tables]))
+    run_everything(configuration.load(project / "results/smoke/config.yaml"), one_go)
     assert_equal(project, outputs(one_go))
 
 
