@@ -57,6 +57,7 @@ _HOMES = {
         "StableFlow",
     ],
     "rodflow.flows.integrate": ["integrate", "trajectory", "FlowRun"],
+    "rodflow.checkpoint": ["Checkpoint"],
     "rodflow.errors": ["InvalidInput"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

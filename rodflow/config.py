@@ -180,7 +180,7 @@ class SolverSettings(Strict):
 
 
 class Config(Strict):
-    """A run: everything that its results depend on."""
+    """A run: everything that its results depend on, and how often its jobs are saved."""
 
     run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)
     architectures: list[Architecture] = Field(min_length=1)
@@ -208,6 +208,7 @@ class Config(Strict):
     sharpness: Sharpness = Sharpness()
     solvers: dict[FlowName, SolverSettings] = {}
     precision_cells: list[CellName] = []
+    checkpoint_seconds: float = Field(60.0, ge=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _complete(self) -> Config:
@@ -268,9 +269,14 @@ class Config(Strict):
         own = self.hyperparameters_of.get(optimizer)  # type: ignore[call-overload]
         return self.hyperparameters.model_dump() | ({} if own is None else own.model_dump(exclude_none=True))
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that the results depend on: the whole config without ``checkpoint_seconds``."""
+        return self.model_dump(mode="json", exclude={"checkpoint_seconds"})
+
     def discrete_settings(self, architecture: str, optimizer: str) -> dict[str, Any]:
         """All that the discrete run of a cell depends on, its seed and code aside."""
-        whole = self.model_dump(mode="json")
+        whole = self.settings
         kept = ("data", "dtype", "device", "threads", "steps", "record_interval", "flow_start", "loss", "chunk_size")
         return {key: whole[key] for key in (*kept, "perturbation", "sharpness", "schedule")} | {
             "hyperparameters": self.hyperparameters_for(optimizer),

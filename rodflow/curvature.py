@@ -27,6 +27,14 @@ class Curvature:
         self.max_iterations = max_iterations
         self.vectors: np.ndarray | None = None  # [d, count], of the last call, largest eigenvalue first
 
+    def memory(self) -> dict[str, np.ndarray | None]:
+        """What the next call takes from the last one, for a checkpoint."""
+        return {"vectors": self.vectors}
+
+    def recall(self, memory: dict[str, np.ndarray]) -> None:
+        """Go on from a :meth:`memory`, less what was None in it."""
+        self.vectors = memory.get("vectors")
+
     def along_sharpest(self, x: Tensor, preconditioner: Tensor) -> tuple[float, float]:
         """The part of x ``[d]`` along the sharpest direction of the last call, in length and as share of x's length.
 

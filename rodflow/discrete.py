@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from rodflow.errors import InvalidInput
 from rodflow.objective import Objective
 from rodflow.optimizers import State, StepMap
 from rodflow.progress import track
+
+if TYPE_CHECKING:
+    from rodflow.checkpoint import Checkpoint
 
 WINDOW_HALF_WIDTH = 8
 DIVERGENCE_FACTOR = 1e4
@@ -117,6 +121,18 @@ class DiscreteRun:
         return len(self.loss) - 1 if self.diverged_at is None else self.diverged_at - 1
 
     @property
+    def by_step(self) -> dict[str, Tensor]:
+        """The series with an entry a step, by name."""
+        return {"loss": self.loss, "gradient_norm": self.gradient_norm, "oscillation": self.oscillation}
+
+    @property
+    def by_record(self) -> dict[str, Tensor]:
+        """The series with an entry a record, by name."""
+        names = ("midpoints", "sharpness", "oscillation_along_sharpest")
+        states = {f"state_{name}": part for name, part in self.states._asdict().items()}
+        return {name: getattr(self, name) for name in names} | states
+
+    @property
     def row_of(self) -> dict[int, int]:
         """The number of the record of each recorded step."""
         return {step: row for row, step in enumerate(self.record_steps.tolist())}
@@ -160,6 +176,7 @@ def train(
     sharpness_tolerance: float = 2e-2,
     progress: str = "train",
     perturbation: float = 0.0,
+    checkpoint: Checkpoint | None = None,
 ) -> DiscreteRun:
     """Train for ``steps`` full-batch steps from w0 ``[d]``, in its dtype and on its device.
 
@@ -169,6 +186,8 @@ def train(
 
     After each step every weight gets an error, uniform in ``[-perturbation, perturbation] |w_i|`` and the same in
     each run: what rounding does to a run in fewer digits, and what keeps its oscillation alive below the edge.
+
+    With a ``checkpoint`` the run goes on from the record that it holds, if any, and offers it every further one.
 
     Raises: ``InvalidInput`` for a non-positive number of steps, an interval that leaves no record, or a perturbation
     that is negative or not finite.
@@ -186,7 +205,7 @@ def train(
     def blank(*shape: int, device: torch.device | str = "cpu", dtype: torch.dtype = w0.dtype) -> Tensor:
         return torch.full(shape, float("nan"), dtype=dtype, device=device)
 
-    state = optimizer.init(w0)
+    state, first = optimizer.init(w0), 0
     previous: State | None = None
     run = DiscreteRun(
         threshold=optimizer.threshold,
@@ -201,7 +220,16 @@ def train(
         source=(objective, optimizer, w0),
         perturbation=perturbation,
     )
-    for t in track(range(count), count, progress):
+    memory = None if checkpoint is None else checkpoint.recall()
+    if memory is not None:
+        _recall_series(run, memory)
+        curvature.recall(memory.get("curvature", {}))
+        previous, state = (
+            State(*(torch.tensor(memory[name][part], device=w0.device) for part in State._fields))
+            for name in ("previous", "state")
+        )
+        first = int(memory["step"])
+    for t in track(range(first, count), count - first, progress):
         run.loss[t], gradient = objective.value_and_gradient(state.w)
         run.gradient_norm[t] = gradient.norm()
         following = perturbed_step(optimizer, state, gradient, t, perturbation)
@@ -220,9 +248,27 @@ def train(
             preconditioner = optimizer.preconditioner(centre.nu, t)
             run.sharpness[i] = curvature.effective_sharpness(centre.w, preconditioner, optimizer.rate(t))
             run.oscillation_along_sharpest[i] = curvature.along_sharpest(state.w - centre.w, preconditioner)[0]
+            if checkpoint is not None:
+                checkpoint.offer(
+                    {
+                        "step": t + 1,
+                        "previous": state._asdict(),
+                        "state": following._asdict(),
+                        "by_step": {name: series[: t + 1] for name, series in run.by_step.items()},
+                        "by_record": {name: series[: i + 1] for name, series in run.by_record.items()},
+                        "curvature": curvature.memory(),
+                    }
+                )
         previous, state = state, following
     _forget_after(run)
     return run
+
+
+def _recall_series(run: DiscreteRun, memory: dict[str, Any]) -> None:
+    """Fill in what a run had recorded."""
+    for kind, series in (("by_step", run.by_step), ("by_record", run.by_record)):
+        for name, kept in memory[kind].items():
+            series[name][: len(kept)] = torch.from_numpy(kept)
 
 
 def _first_diverged(loss: Tensor) -> int | None:
@@ -233,9 +279,9 @@ def _first_diverged(loss: Tensor) -> int | None:
 def _forget_after(run: DiscreteRun) -> None:
     """Set to NaN all that a diverged run recorded from its divergence on, and bring the series to the CPU."""
     if run.diverged_at is not None:
-        for series in (run.loss, run.gradient_norm, run.oscillation):
+        for series in run.by_step.values():
             series[run.diverged_at :] = float("nan")
         late = run.record_steps >= run.diverged_at
-        for records in (run.midpoints, run.sharpness, run.oscillation_along_sharpest, *run.states):
+        for records in run.by_record.values():
             records[late] = float("nan")
     run.loss, run.gradient_norm, run.oscillation = run.loss.cpu(), run.gradient_norm.cpu(), run.oscillation.cpu()

@@ -15,6 +15,11 @@ def flow_file(results: str | Path, architecture: str, optimizer: str, seed: int,
     return Path(results, "flows", f"{architecture}-{optimizer}-seed{seed}-{flow}.parquet")
 
 
+def checkpoint_file(output: Path) -> Path:
+    """Where the job that makes ``output`` keeps its checkpoint until it is done: beside it."""
+    return output.with_name(f"{output.stem}.checkpoint.npz")
+
+
 def precision_file(results: str | Path, architecture: str, optimizer: str, seed: int) -> Path:
     """The series of a cell's precision study; its summary lies beside it as .json."""
     return Path(results, "precision", f"{architecture}-{optimizer}-seed{seed}.parquet")

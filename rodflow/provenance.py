@@ -78,19 +78,23 @@ def git_commit() -> str | None:
         return None
 
 
+def versions() -> dict[str, str | None]:
+    """The versions of Python and of the packages that results pass through; None for one that is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in ("torch", "torchdiffeq", "numpy", "scipy", "pandas", "matplotlib", "h5py", "snakemake"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
 def provenance(config: dict[str, Any], seconds: float, device: str = "cpu") -> dict[str, Any]:
     """Resolved config, commit, versions, device, host's processor count, and the wall time of the stage in seconds."""
-    packages = ("torch", "torchdiffeq", "numpy", "scipy", "pandas", "matplotlib", "h5py", "snakemake")
-    versions: dict[str, str | None] = {}
-    for name in packages:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
     return {
         "config": config,
         "commit": git_commit(),
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": versions(),
         "platform": platform.platform(),
         "processors": os.cpu_count(),
         "device": device,

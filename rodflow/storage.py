@@ -6,24 +6,27 @@ A file is not trusted: what it declares of its size is checked against what it h
 from __future__ import annotations
 
 import errno
+import glob
 import io
 import json
 import math
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import pandas as pd
 import pyarrow.parquet
 from numpy.lib import format as npy
 
 from rodflow.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import h5py
 
 LARGEST_TABLE = 10**7
 """Rows of the largest table that is read; a table here has one a record."""
@@ -34,11 +37,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well, and goes when it does not.
 
     Written through to the disk before it is renamed, so that not even a power cut leaves half a file under the name.
+    What a writer of this path left that was killed goes first.
 
     Raises: ``OSError`` naming ``path`` if it cannot be written; what was there before is as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
@@ -48,6 +53,17 @@ def atomic(path: str | Path) -> Iterator[Path]:
     except OSError as error:  # of a failed write, unlike a failed opening, it does not know the file
         raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
     finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove(path: str | Path) -> None:
+    """Remove a file, if it is there, and what killed writers of it left."""
+    Path(path).unlink(missing_ok=True)
+    _remove_leftovers(Path(path))
+
+
+def _remove_leftovers(path: Path) -> None:
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{path.suffix}"):
         temporary.unlink(missing_ok=True)
 
 
@@ -112,6 +128,8 @@ def write_arrays(path: str | Path, arrays: dict[str, np.ndarray], attributes: di
 
     Put together in memory: on a full disk the HDF5 library cannot close its file, and takes the process with it.
     """
+    import h5py  # here: figures do without
+
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         for name, array in arrays.items():
@@ -124,12 +142,16 @@ def write_arrays(path: str | Path, arrays: dict[str, np.ndarray], attributes: di
 
 def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """What :func:`write_arrays` wrote. Raises: ``InvalidInput`` if the file cannot be read or holds anything else."""
+    import h5py
+
     with refused_as(path, "a readable HDF5 file"), h5py.File(path, "r") as file:
         return {name: _read_dataset(path, file, name) for name in file}, dict(file.attrs)
 
 
 def _read_dataset(path: str | Path, file: h5py.File, name: str) -> np.ndarray:
     """A plain array: no link to elsewhere, no Python objects, and no more of it declared than stored."""
+    import h5py
+
     plain = isinstance(file.get(name, getlink=True), h5py.HardLink) and isinstance(file[name], h5py.Dataset)
     dataset = file[name] if plain else None
     if dataset is None or dataset.is_virtual or dataset.external or dataset.dtype.kind not in "fiub":
@@ -172,10 +194,23 @@ def _read_npy(archive: zipfile.ZipFile, name: str, largest: int) -> np.ndarray:
     return array.reshape(shape[::-1]).T if in_columns else array.reshape(shape)
 
 
+def write_archive(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Named arrays as .npz, each with a checksum."""
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def read_archive(path: str | Path) -> dict[str, np.ndarray]:
+    """What :func:`write_archive` wrote. Raises: ``InvalidInput`` if the file cannot be read or a checksum is wrong."""
+    with refused_as(path, "an undamaged .npz archive of arrays"):
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+        return read_npz(path, names, largest=os.path.getsize(path))
+
+
 def write_images(path: str | Path, x: np.ndarray, y: np.ndarray, classes: int) -> None:
     """Images x ``[n, channels, side, side]``, labels y ``[n]`` and the number of classes as .npz."""
-    with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, x=x, y=y, classes=np.int64(classes))
+    write_archive(path, {"x": x, "y": y, "classes": np.asarray(classes, np.int64)})
 
 
 def read_images(path: str | Path) -> tuple[np.ndarray, np.ndarray, int]:

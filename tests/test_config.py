@@ -70,6 +70,7 @@ def test_names_in_the_schema_are_those_of_the_code():
         ({"data": {"classes": [1, 1]}}, "classes", "[1, 1]"),
         ({"solvers": {"rod": {"method": "guess"}}}, "solvers.rod.method", "guess"),
         ({"perturbation": -1e-7}, "perturbation", "-1e-07"),
+        ({"checkpoint_seconds": -1}, "checkpoint_seconds", "-1"),
         ({"precision_cells": ["mlp-sgd"]}, "precision_cells.0", "mlp-sgd"),
         ({"precision_cells": ["mlp-gd", "rnn-gd"]}, "precision_cells.1", "rnn-gd"),
         ({"precision_cells": ["mlp-gd", "mlp-gd"]}, "precision_cells", "['mlp-gd', 'mlp-gd']"),

@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import torch
-from threadpoolctl import threadpool_info
 
 from rodflow import forkserver
 from rodflow.forkserver import OFF, VARIABLE, ForkServer
@@ -148,15 +146,16 @@ def test_environment_and_standard_input_are_the_commands(served, tmp_path):
     assert (tmp_path / "of_stdin.npz").exists() and served.begun("of_stdin.npz")
 
 
-def test_threads_are_the_commands(monkeypatch):
-    before = torch.get_num_threads()
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    forkserver._honour_threads()
-    assert torch.get_num_threads() == 2
-    assert {pool["num_threads"] for pool in threadpool_info()} == {2}
-    monkeypatch.setenv("OMP_NUM_THREADS", str(before))
-    forkserver._honour_threads()
-    assert {pool["num_threads"] for pool in threadpool_info()} == {before}
+def test_threads_are_the_commands():
+    """In a process of its own, as a child of the server is: other tests' libraries have pools of their own here."""
+    check = (
+        "import os, sys, torch, numpy; from threadpoolctl import threadpool_info; from rodflow import forkserver\n"
+        "for n in (2, 1):\n"
+        "    os.environ['OMP_NUM_THREADS'] = str(n); forkserver._honour_threads()\n"
+        "    assert torch.get_num_threads() == n and {pool['num_threads'] for pool in threadpool_info()} == {n}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", check], check=False, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 class Waiting(NamedTuple):

@@ -130,6 +130,10 @@ def test_report_holds_every_figure_and_table(project):
         assert f'"{category}"' in report, category
 
 
+def test_another_checkpoint_interval_runs_nothing(project):
+    assert planned(project, narrow=(*NARROW, "checkpoint_seconds=5")) == set()
+
+
 def test_another_optimizer_leaves_finished_cells_alone(project):
     text = run(project, "--dry-run", narrow=("architectures=['mlp']", "optimizers=['gd','adam']", NARROW[2]))
     assert "mlp-adam-seed0.h5" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from rodflow.flows import chebyshev  # noqa: F401  torchdiffeq learns the method
 from rodflow.flows.dynamics import Dynamics
 from rodflow.objective import Objective
 from rodflow.optimizers import State, StepMap
+
+if TYPE_CHECKING:
+    from rodflow.checkpoint import Memory
 
 FIXED_STEP_METHODS = ("euler", "midpoint", "heun2", "heun3", "rk4")
 ADAPTIVE_METHODS = ("dopri5", "bosh3", "rkc2")
@@ -123,6 +127,13 @@ class Flow:
     def incidents(self) -> dict[str, int]:
         """How often something happened that a reader of the results should know, by name; since construction."""
         return {}
+
+    def memory(self) -> Memory:
+        """What changes beside y along a trajectory, and the flow needs to go on, for a checkpoint (see its module)."""
+        return {}
+
+    def recall(self, memory: Memory) -> None:
+        """Go on from a :meth:`memory`; :meth:`start`, with the same window, comes first and sets all the rest."""
 
     def pack(self, *parts: Tensor) -> Tensor:
         """The parts of y in one vector; remembers their sizes for :meth:`split`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from rodflow.flows import complementarity
 from rodflow.flows.base import Flow, FlowDiverged, Solver
 from rodflow.objective import Objective
 from rodflow.optimizers import State, StepMap
+
+if TYPE_CHECKING:
+    from rodflow.checkpoint import Memory
 
 RESIDUAL = 1e-2
 """Relative residual of the critical eigenvectors; the eigenvalues are about its square away."""
@@ -84,6 +88,13 @@ class CentralFlow(Flow):
     @property
     def incidents(self) -> dict[str, int]:
         return {"crowded": self.crowded}
+
+    def memory(self) -> Memory:
+        return {"crowded": self.crowded, "curvature": self.curvature.memory()}
+
+    def recall(self, memory: Memory) -> None:
+        self.crowded = int(memory["crowded"])
+        self.curvature.recall(memory.get("curvature", {}))
 
     def start(self, window: Window) -> Tensor:
         w, m, nu = window.midpoint()

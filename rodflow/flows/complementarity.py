@@ -62,7 +62,7 @@ def _minimise(alpha: np.ndarray, beta: np.ndarray, k: int) -> np.ndarray:
     problem, x, linear, root = _problem(k)
     linear.value = alpha / size
     root.value = np.sqrt(np.clip(values / values[-1], 0, None))[:, None] * vectors.T
-    problem.solve(solver="CLARABEL")
+    problem.solve(solver="CLARABEL", warm_start=False)  # else the digits depend on the problems solved before
     if x.value is None:
         raise FlowDiverged(f"no oscillation holds the sharpness: {problem.status}")
     lengths, axes = np.linalg.eigh((x.value + x.value.T) / 2)

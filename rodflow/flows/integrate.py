@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from math import nan
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -17,6 +20,9 @@ from rodflow.flows.base import Flow, FlowDiverged
 from rodflow.objective import Cost
 from rodflow.progress import log, track
 from rodflow.yardsticks import SERIES_COLUMNS, Observer, compare
+
+if TYPE_CHECKING:
+    from rodflow.checkpoint import Checkpoint
 
 
 @dataclass
@@ -48,10 +54,15 @@ def trajectory(flow: Flow, start: Window, times: Iterable[float]) -> Iterator[tu
 
     Raises: ``FlowDiverged`` at the first time that the flow does not reach with finite numbers.
     """
-    y, now = flow.start(start), start.at + flow.time_offset
+    return _onward(flow, flow.start(start), start.at + flow.time_offset, times)
+
+
+def _onward(flow: Flow, y: Tensor, now: float, times: Iterable[float]) -> Iterator[tuple[float, Tensor]]:
+    """The :func:`trajectory` of a flow that is at y at the time ``now``."""
     for t in times:
         if t > now:
-            y = flow.advance(y, now, t)
+            # memory of its own, as y has after a checkpoint: products of vectors may depend on where these begin
+            y = flow.advance(y, now, t).clone()
         if not torch.isfinite(y).all():
             raise FlowDiverged(f"non-finite between steps {now:g} and {t:g}")
         now = t
@@ -71,6 +82,7 @@ def integrate(
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
     progress: str = "flow",
+    checkpoint: Checkpoint | None = None,
 ) -> FlowRun:
     """Integrate ``flow`` for ``steps`` optimizer steps from ``start``, in ``dtype`` on ``device`` (those of the start).
 
@@ -79,6 +91,8 @@ def integrate(
     ``DIVERGENCE_FACTOR`` times that of the start, or that factor itself) is NaN from there on; one whose effective
     sharpness passes ``maximum_sharpness`` thresholds ends with that record. (The stable flow of an adaptive method
     stiffens without bound as its gradient, and with it nu, goes to zero.)
+
+    With a ``checkpoint`` the flow goes on from the record that it holds, if any, and offers it every further one.
     """
     window = start.to(dtype or start.states.w.dtype, device or start.states.w.device)
     objective, threshold = flow.dynamics.objective, flow.dynamics.optimizer.threshold
@@ -91,12 +105,23 @@ def integrate(
     records = {} if reference is None else reference.row_of
     if reference is not None and not set(times) <= set(records):
         raise InvalidInput("reference", sorted(records), f"a run recorded at every multiple of {record_interval} steps")
-    rows: list[dict[str, float]] = []
+    table = np.full((len(times), len(SERIES_COLUMNS)), nan)
     centres = torch.full((len(times), len(origin)), float("nan"), dtype=origin.dtype) if keep_centres else None
     spent, seconds, diverged_at = Cost(), 0.0, None
-    path = trajectory(flow, window, times)
+    y, now, first = flow.start(window), start.at + flow.time_offset, 0
+    memory = None if checkpoint is None else checkpoint.recall()
+    if memory is not None:
+        first = int(memory["records"])
+        y, now = torch.tensor(memory["y"], device=window.states.w.device), times[first - 1]
+        table[:first] = memory["table"]
+        if centres is not None:
+            centres[:first] = torch.from_numpy(memory["centres"])
+        spent, seconds = Cost(*memory["spent"].tolist()), float(memory["seconds"])
+        observe.curvature.recall(memory.get("curvature", {}))
+        flow.recall(memory.get("flow", {}))
+    path = _onward(flow, y, now, times[first:])
     try:
-        for t in track(times, len(times), progress):
+        for i, t in enumerate(track(times[first:], len(times) - first, progress), first):
             before, begun = objective.cost.copy(), time.perf_counter()
             _, y = next(path)
             if y.is_cuda:
@@ -111,14 +136,25 @@ def integrate(
             if reference is not None:
                 row |= compare(reference, records[t], origin, centre, flow.rod(y))
             if centres is not None:
-                centres[len(rows)] = centre.cpu()
-            rows.append(row)
+                centres[i] = centre.cpu()
+            table[i] = [row.get(column, nan) for column in SERIES_COLUMNS]
             if not row["sharpness"] <= maximum_sharpness * threshold:
                 raise FlowDiverged(f"effective sharpness {row['sharpness']:.3g} at step {t}")
+            if checkpoint is not None:
+                checkpoint.offer(
+                    {
+                        "records": i + 1,
+                        "y": y,
+                        "table": table[: i + 1],
+                        "centres": None if centres is None else centres[: i + 1],
+                        "spent": astuple(spent),
+                        "seconds": seconds,
+                        "curvature": observe.curvature.memory(),
+                        "flow": flow.memory(),
+                    }
+                )
     except FlowDiverged as error:
         log.warning("%s: %s", progress, error)
         diverged_at = t
-    series = (
-        pd.DataFrame(rows, columns=SERIES_COLUMNS).set_index("step").reindex(times).rename_axis("step").reset_index()
-    )
+    series = pd.DataFrame(table, columns=SERIES_COLUMNS).assign(step=times)
     return FlowRun(series, centres, start.at, spent, seconds, diverged_at)

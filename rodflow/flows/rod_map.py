@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,9 @@ from rodflow.flows.base import Solver
 from rodflow.flows.drift_free_rod import DriftFreeRodFlow
 from rodflow.objective import Objective
 from rodflow.optimizers import StepMap
+
+if TYPE_CHECKING:
+    from rodflow.checkpoint import Memory
 
 LARGEST_GROWTH = 4.0
 """A rod that grows by more than this factor in one step changes too fast for the map."""
@@ -65,6 +70,12 @@ class RodMap(DriftFreeRodFlow):
     @property
     def incidents(self) -> dict[str, int]:
         return {"guarded": self.guarded}
+
+    def memory(self) -> Memory:
+        return {"guarded": self.guarded}
+
+    def recall(self, memory: Memory) -> None:
+        self.guarded = int(memory["guarded"])
 
     def separating_step(self, t: float, y: Tensor) -> Tensor:
         """One step with R(x) = 1 + x - x^3/8, which takes alternating content out of c and slow content out of a."""

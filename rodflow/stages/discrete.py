@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from rodflow.checkpoint import Checkpoint, fingerprint
 from rodflow.config import Config
 from rodflow.discrete import WINDOW_HALF_WIDTH, DiscreteRun, Window, train
 from rodflow.errors import InvalidInput
+from rodflow.layout import checkpoint_file
 from rodflow.memory import naming_chunk_size
 from rodflow.optimizers import OPTIMIZERS, State, StepMap
 from rodflow.problems import Problem, image_problem
@@ -74,33 +76,36 @@ def run_cell(config: Config, architecture: str, optimizer: str, seed: int, datas
     if start + config.record_interval > config.steps:
         raise InvalidInput("steps", config.steps, f"at least one record after the flows' start at step {start}")
     problem = cell_problem(config, architecture, seed, dataset, config.dtype)
-    run = train(
-        problem.objective,
-        step_map,
-        problem.w0,
-        config.steps,
-        config.record_interval,
-        config.sharpness.count,
-        config.sharpness.tolerance,
-        progress=f"{architecture} {optimizer} seed {seed}",
-        perturbation=config.perturbation,
-    )
-    if start + WINDOW_HALF_WIDTH <= run.last_step:
-        run.window(start)
-    seconds = time.monotonic() - begun
-    save(run, output)
-    write_table(output.with_suffix(".parquet"), records(run))
-    record = {
-        "architecture": architecture,
-        "optimizer": optimizer,
-        "seed": seed,
-        "threshold": run.threshold,
-        "flow_start": start,
-        "parameters": problem.w0.numel(),
-        "diverged_at": run.diverged_at,
-        "provenance": provenance(config.discrete_settings(architecture, optimizer), seconds, str(problem.w0.device)),
-    }
-    write_json(output.with_suffix(".json"), record)
+    settings, device = config.discrete_settings(architecture, optimizer), str(problem.w0.device)
+    cell = {"architecture": architecture, "optimizer": optimizer, "seed": seed}
+    key = fingerprint({**cell, "settings": settings, "device": device}, __name__, [dataset])
+    with Checkpoint(checkpoint_file(output), key, config.checkpoint_seconds) as checkpoint:
+        run = train(
+            problem.objective,
+            step_map,
+            problem.w0,
+            config.steps,
+            config.record_interval,
+            config.sharpness.count,
+            config.sharpness.tolerance,
+            progress=f"{architecture} {optimizer} seed {seed}",
+            perturbation=config.perturbation,
+            checkpoint=checkpoint,
+        )
+        if start + WINDOW_HALF_WIDTH <= run.last_step:
+            run.window(start)
+        seconds = time.monotonic() - begun
+        save(run, output)
+        write_table(output.with_suffix(".parquet"), records(run))
+        record = {
+            **cell,
+            "threshold": run.threshold,
+            "flow_start": start,
+            "parameters": problem.w0.numel(),
+            "diverged_at": run.diverged_at,
+            "provenance": provenance(settings, seconds, device),
+        }
+        write_json(output.with_suffix(".json"), record)
 
 
 def records(run: DiscreteRun) -> pd.DataFrame:

@@ -10,10 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from rodflow.checkpoint import Checkpoint, fingerprint
 from rodflow.config import Config
 from rodflow.errors import InvalidInput
 from rodflow.flows import FLOWS, Flow, Solver
 from rodflow.flows.integrate import FlowRun, integrate
+from rodflow.layout import checkpoint_file
 from rodflow.memory import naming_chunk_size
 from rodflow.objective import Cost, Objective
 from rodflow.optimizers import StepMap
@@ -54,41 +56,43 @@ def run_flow(
     problem = cell_problem(config, architecture, seed, dataset, solver.pop("dtype", config.flow_dtype))
     run = load(discrete)
     require_fit(run, discrete, problem.w0.numel(), step_map.threshold, start, config.steps, config.record_interval)
-    if start in run.windows:
-        model = build_flow(flow, problem.objective, step_map, solver)
-        result = integrate(
-            model,
-            run.window(start),
-            config.steps - start,
-            config.record_interval,
-            reference=run,
-            keep_centres=False,
-            eigenvalues=config.sharpness.count,
-            sharpness_tolerance=config.sharpness.tolerance,
-            maximum_sharpness=config.maximum_sharpness,
-            dtype=problem.w0.dtype,
-            device=problem.w0.device,
-            progress=f"{architecture} {optimizer} seed {seed} {flow}",
-        )
-        incidents = model.incidents
-    else:  # the run diverged before the flows start
-        steps = run.record_steps[run.record_steps > start].numpy()
-        empty = pd.DataFrame({"step": steps}).reindex(columns=SERIES_COLUMNS)
-        result, incidents = FlowRun(empty, None, start, Cost(), 0.0, None), {}
-    write_table(output, result.series.astype({c: "float64" for c in SERIES_COLUMNS if c != "step"}))
-    summary = {
-        "architecture": architecture,
-        "optimizer": optimizer,
-        "seed": seed,
-        "flow": flow,
-        "start": start,
-        "diverged_at": result.diverged_at,
-        **costs(result, problem.objective.product_in_gradients(problem.w0)),
-        "seconds": round(result.seconds, 3),
-        "incidents": incidents,
-        "provenance": provenance(settings, time.monotonic() - begun, str(problem.w0.device)),
-    }
-    write_json(output.with_suffix(".json"), summary)
+    device = str(problem.w0.device)
+    cell = {"architecture": architecture, "optimizer": optimizer, "seed": seed, "flow": flow}
+    key = fingerprint({**cell, "settings": settings, "device": device}, __name__, [dataset, discrete])
+    with Checkpoint(checkpoint_file(output), key, config.checkpoint_seconds) as checkpoint:
+        if start in run.windows:
+            model = build_flow(flow, problem.objective, step_map, solver)
+            result = integrate(
+                model,
+                run.window(start),
+                config.steps - start,
+                config.record_interval,
+                reference=run,
+                keep_centres=False,
+                eigenvalues=config.sharpness.count,
+                sharpness_tolerance=config.sharpness.tolerance,
+                maximum_sharpness=config.maximum_sharpness,
+                dtype=problem.w0.dtype,
+                device=problem.w0.device,
+                progress=f"{architecture} {optimizer} seed {seed} {flow}",
+                checkpoint=checkpoint,
+            )
+            incidents = model.incidents
+        else:  # the run diverged before the flows start
+            steps = run.record_steps[run.record_steps > start].numpy()
+            empty = pd.DataFrame({"step": steps}).reindex(columns=SERIES_COLUMNS)
+            result, incidents = FlowRun(empty, None, start, Cost(), 0.0, None), {}
+        write_table(output, result.series.astype({c: "float64" for c in SERIES_COLUMNS if c != "step"}))
+        summary = {
+            **cell,
+            "start": start,
+            "diverged_at": result.diverged_at,
+            **costs(result, problem.objective.product_in_gradients(problem.w0)),
+            "seconds": round(result.seconds, 3),
+            "incidents": incidents,
+            "provenance": provenance(settings, time.monotonic() - begun, device),
+        }
+        write_json(output.with_suffix(".json"), summary)
 
 
 def costs(result: FlowRun, product_in_gradients: float) -> dict[str, float | None]:

@@ -19,7 +19,7 @@ rule tables:
         runtime=10,
     params:
         config=CONFIG_FILE,
-        settings=CONFIG.model_dump(mode="json"),
+        settings=CONFIG.settings,
         code=code_digest("rodflow.stages.tables"),
         results=results_of,
     shell:
