@@ -203,6 +203,7 @@ def test_a_signal_ends_a_command_as_it_ends_an_ordinary_start(served, tmp_path, 
     ends = []
     for name, server in (("forked", served.path), ("own", OFF)):
         process = wait_for_config(tmp_path / name, server).process
+        time.sleep(0.5)  # Python sees a signal that comes between opening and reading only after the read
         process.send_signal(number)
         ends.append((*process.communicate(timeout=30), process.returncode))
     assert ends[0] == ends[1]
