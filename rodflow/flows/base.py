@@ -32,7 +32,8 @@ class Solver:
     """How torchdiffeq integrates: a fixed-step ``method`` with ``step``, or an adaptive one with tolerances.
 
     ``step`` is in optimizer steps; an adaptive method takes no larger one. ``atol`` has to be small against a second
-    moment, which is a squared gradient. The error of an adaptive step is a root mean square over all components.
+    moment, which is a squared gradient, and is at least ten roundings of one (1e-6 in single precision). The error of
+    an adaptive step is a root mean square over all components.
     """
 
     method: str = "rk4"
@@ -58,10 +59,10 @@ class Solver:
         options: dict = {"step_size": self.step}
         right_hand_side = field
         if self.method in ADAPTIVE_METHODS:
-            # the last step ends at t1: stepping past it and interpolating would be less accurate than the steps are
             options = {"max_num_steps": self.max_steps, "max_step": self.step}
-            if self.method != "rkc2":  # it does so by itself
-                options["step_t"] = times[1:]
+        if self.method in ("dopri5", "bosh3"):
+            # the last step ends at t1: stepping past it and interpolating would be less accurate than the steps are
+            options["step_t"] = times[1:]
             # a trial step may leave the field's domain (nu < 0): huge values make the solver refuse it and halve; in
             # every component, since the solver looks at a mean over all of them
             huge = torch.finfo(y.dtype).max ** 0.25
@@ -70,10 +71,12 @@ class Solver:
                 velocity = field(t, y)
                 return velocity if torch.isfinite(velocity).all() else torch.full_like(y, huge)
 
+        # below rounding no step, however short, meets a tolerance
+        atol = max(self.atol, 10 * torch.finfo(y.dtype).eps)
         try:
             with torch.no_grad():
                 return odeint(
-                    right_hand_side, y, times, method=self.method, rtol=self.rtol, atol=self.atol, options=options
+                    right_hand_side, y, times, method=self.method, rtol=self.rtol, atol=atol, options=options
                 )[1]
         except AssertionError as error:  # torchdiffeq's way to say that its step underflowed or ran out
             raise FlowDiverged(str(error)) from error

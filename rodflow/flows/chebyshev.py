@@ -100,6 +100,9 @@ class RKC2(AdaptiveStepsizeODESolver):
             if not 0 < norm < math.inf:
                 break
             change = self._field(self.t, self.y + direction * (length / norm)) - self.velocity
+            while not torch.isfinite(change).all() and length > 0:  # out of the field's domain
+                length /= 10
+                change = self._field(self.t, self.y + direction * (length / norm)) - self.velocity
             self.radius, direction = MARGIN * float(change.norm()) / length, change
         self.direction, self.age = direction, 0
 

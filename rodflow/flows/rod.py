@@ -31,7 +31,7 @@ class RodFlow(Flow):
     """
 
     time_offset = 0.5
-    default_solver = Solver("rkc2", step=20.0)
+    default_solver = Solver("rkc2", step=20.0, atol=1e-8)
 
     def start(self, window: Window) -> Tensor:
         here, after = window.state(), window.state(1)

@@ -20,7 +20,7 @@ class StableFlow(Flow):
     know no more of the oscillation. Past the edge of stability the field stiffens, so the solver is adaptive.
     """
 
-    default_solver = Solver("rkc2", step=20.0)
+    default_solver = Solver("rkc2", step=20.0, atol=1e-8)
 
     def __init__(self, objective: Objective, optimizer: StepMap, solver: Solver | None = None, order: int = 1):
         super().__init__(objective, optimizer, solver)
