@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.accuracy import errors
+from benchmarks.accuracy import VARIANTS, errors
 from benchmarks.cost import costs
 from benchmarks.report import render
 from benchmarks.scaling import scaling
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", default=["float32"], help="of cost")
     parser.add_argument("--examples", type=int, default=200, help="of cost")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="of accuracy; threads of the others")
+    parser.add_argument("--variants", choices=["", "map"], default="", help="of accuracy: all, or the map's only")
     parser.add_argument("--tables", type=Path, default=Path("results/benchmarks"))
     parser.add_argument("--page", type=Path, default=Path("docs/performance.md"))
     chosen = parser.parse_args()
@@ -42,11 +43,14 @@ def main() -> None:
         if part not in PARTS:
             parser.error(f"got {part}, allowed: {', '.join(PARTS)}")
     parts = chosen.parts or PARTS
+    variants = [variant for variant in VARIANTS if variant.startswith(chosen.variants)]
     if "cost" in parts:
         paper = configuration.load(chosen.paper).model_copy(update={"threads": chosen.processes})
         write_table(chosen.tables / "cost.csv", costs(paper, chosen.optimizers, chosen.dtypes, chosen.examples))
     if "accuracy" in parts:
-        write_table(chosen.tables / "accuracy.csv", errors(configuration.load(chosen.config), chosen.processes))
+        write_table(
+            chosen.tables / "accuracy.csv", errors(configuration.load(chosen.config), chosen.processes, variants)
+        )
     if "scaling" in parts:
         write_table(chosen.tables / "scaling.csv", scaling(chosen.processes))
     commit = provenance({}, 0.0)["commit"]
