@@ -173,7 +173,8 @@ def main(program: str | None = None) -> None:
 
     ``program`` is how messages name the command; by default the name by which it was called.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("rodflow").setLevel(logging.INFO)
     try:
         app(prog_name=program)
     except InvalidInput as error:

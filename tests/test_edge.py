@@ -83,7 +83,9 @@ def test_a_rod_of_no_length_keeps_its_direction():
 
 
 def test_rounding_keeps_the_rod_alive_below_the_edge():
-    flow = EdgeFlow(quadratic(torch.diag(vector(0.0, 1.5))).objective, optimizer("gd", 1.0))
+    """The critical direction is (1, -1), along which the weights (1, 1) have rounding errors."""
+    hessian = 0.75 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
+    flow = EdgeFlow(quadratic(hessian).objective, optimizer("gd", 1.0))
     points = [torch.ones(2, dtype=torch.float32)] * 17
     end = flow.advance(flow.start(window(states(points), 0).to(torch.float64, "cpu")), 0, 200)
     assert 1e-3 < flow.rod(end).norm() / torch.finfo(torch.float32).eps < 4

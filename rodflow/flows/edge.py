@@ -41,10 +41,10 @@ class EdgeFlow(RoundedFlow):
     Time is in optimizer steps. y = (c, u, ln r), sizes d, d and one; c + r u is the iterate at the start and at every
     second step from there. An evaluation costs two gradients times ``order``; stable at steps of 1/2 (rk4, order 2).
 
-    Where the rod is too short to matter to the loss: after each step it takes up ``seed`` times the rounding errors of
-    the discrete run (``Window.rounding``), the same as in :class:`rodflow.flows.drift_free_rod.DriftFreeRodFlow`. Ends
-    are never nearer to the centre than sqrt(epsilon) |c|, epsilon that of the flow's dtype. And r is kept above
-    sqrt(tiny) of that dtype, so that u keeps a direction.
+    Where the rod is too short to matter to the loss: after each step its length takes up ``seed`` times the part along
+    u of the discrete run's rounding errors, those of :class:`rodflow.flows.drift_free_rod.DriftFreeRodFlow`. Ends are
+    never nearer to the centre than sqrt(epsilon) |c|, epsilon that of the flow's dtype. And r is kept above sqrt(tiny)
+    of that dtype, so that u keeps a direction.
 
     Raises: ``InvalidInput`` for an optimizer with moments, an order other than 1, 2, 3, a negative seed, an odd or
     negative ``split_order`` (of the filter that tells u and r from the window, see ``alternating_part``).
@@ -74,10 +74,16 @@ class EdgeFlow(RoundedFlow):
         return torch.cat([(plus + minus) / 2, h - s * u, growth.expand(1)])
 
     def round(self, t: float, y: Tensor) -> Tensor:
-        """y with u of length one, and at a whole number t with the rounding errors of the run's step to t in r u."""
+        """y with u of length one, and at a whole number t with the rounding errors of the run's step to t in r.
+
+        Only their part along u: which way the rod points is for the Rayleigh quotient's dynamics to say, where the
+        whole error, of all directions, would turn a short rod away from the critical one at each step.
+        """
         c, a = self.centre(y).w, self.rod(y)
         if t == math.floor(t) and self.seed * self.rounding:
-            a = a + rounding_errors(c, self.seed * self.rounding, int(t))
+            u = self.split(y)[1]
+            u = u / u.norm()
+            a = a + u * (u @ rounding_errors(c, self.seed * self.rounding, int(t)))
         return self._pack(c, a, self.split(y)[1])
 
     def rod(self, y: Tensor) -> Tensor:
