@@ -503,7 +503,7 @@ def outputs(folder):
         assert "checkpoint" not in name
         if path.parent.name == "tables" and path.suffix == ".csv":
             found[name] = without_times([line.split(",") for line in path.read_text().splitlines()])
-        elif path.suffix == ".md":
+        elif path.suffix == ".md" and path.name != "REPLICATION.md":  # which names the checkout's commit
             found[name] = without_times([line.split("|") for line in path.read_text().splitlines()])
         elif path.suffix in (".h5", ".parquet", ".npz", ".png", ".pdf"):
             found[name] = path.read_bytes()

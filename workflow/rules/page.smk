@@ -20,7 +20,7 @@ rule page:
         mem_mb=1000,
     params:
         config=CONFIG_FILE,
-        settings=CONFIG.model_dump(mode="json"),
+        settings=CONFIG.settings,
         code=code_digest("rodflow.stages.page"),
         results=results_of,
     shell:

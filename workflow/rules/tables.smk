@@ -43,7 +43,7 @@ rule replication:
         mem_mb=1000,
     params:
         config=CONFIG_FILE,
-        settings=CONFIG.model_dump(mode="json"),
+        settings=CONFIG.settings,
         code=code_digest("rodflow.stages.replication"),
         results=results_of,
     shell:
