@@ -71,6 +71,8 @@ def test_tables_are_those_of_a_local_run(tmp_path):
         "precision": (480, "4000M", "none"),
         "tables": (10, "2000M", "none"),
         "precision_table": (10, "1000M", "none"),
+        "replication": (10, "1000M", "none"),
+        "page": (10, "1000M", "none"),
         figures: (5 * 5, "1000M", "none"),
     }
     assert sorted(jobs["rules"]) == sorted(asked)

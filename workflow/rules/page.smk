@@ -17,6 +17,7 @@ rule page:
         ENVIRONMENT
     threads: 1
     resources:
+        runtime=10,
         mem_mb=1000,
     params:
         config=CONFIG_FILE,

@@ -40,6 +40,7 @@ rule replication:
         ENVIRONMENT
     threads: 1
     resources:
+        runtime=10,
         mem_mb=1000,
     params:
         config=CONFIG_FILE,
