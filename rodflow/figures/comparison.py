@@ -8,8 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pandas import DataFrame
 
-from rodflow.figures.fidelity import MARKERS
-from rodflow.figures.style import FLOW_STYLE, LABELS, RC, flow_style, in_order, label
+from rodflow.figures.style import FLOW_STYLE, LABELS, MARKERS, RC, flow_style, in_order, label
 
 INK = "#404040"
 

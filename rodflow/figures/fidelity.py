@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
-from rodflow.figures.style import FLOW_STYLE, LABELS, RC, flow_style, in_order, label
+from rodflow.figures.style import FLOW_STYLE, LABELS, MARKERS, RC, flow_style, in_order, label
 
-MARKERS = ["o", "s", "D", "^", "v", "P", "X", "*"]
 FURTHEST = 1.6
 """Sharpness ratios are drawn at most this large; the points beyond lie on the edge."""
 

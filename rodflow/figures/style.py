@@ -61,6 +61,8 @@ FLOW_STYLE = {
     "edge": LineStyle("Edge flow", "#000000", (0, (3, 1.2, 1, 1.2, 1, 1.2)), 1.2),
 }
 """Okabe-Ito colours, a wine red and dashes, keyed by the name of the flow; ``DISCRETE`` is the training run itself."""
+MARKERS = ["o", "s", "D", "^", "v", "P", "X", "*"]
+"""Of the flows of a figure, in their order, where each is a point."""
 LABELS = {
     "gd": "Gradient descent",
     "heavy_ball": "Heavy ball",
