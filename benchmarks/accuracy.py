@@ -11,12 +11,13 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from rodflow.config import Config
-from rodflow.flows.integrate import integrate
+from rodflow.comparison import CELL
+from rodflow.config import Config, SolverSettings
+from rodflow.layout import discrete_file, flow_file
 from rodflow.stages.dataset import prepare
-from rodflow.stages.discrete import cell_optimizer, cell_problem, load, run_cell, start_step
-from rodflow.stages.flow import build_flow
-from rodflow.storage import read_json
+from rodflow.stages.discrete import run_cell
+from rodflow.stages.flow import run_flow
+from rodflow.storage import read_json, read_table
 from rodflow.tables import at_the_edge
 
 VARIANTS: dict[str, tuple[str, dict]] = {
@@ -36,40 +37,24 @@ def cell_errors(
     config: Config, dataset: Path, folder: Path, variants: list[str], cell: tuple[str, str, int]
 ) -> list[dict]:
     """A row for each record in the edge window and variant of a cell: its error and cost up to there."""
-    architecture, optimizer, seed = cell
-    file = folder / f"{architecture}-{optimizer}-{seed}.h5"
-    run_cell(config, architecture, optimizer, seed, dataset, file)
-    run, summary = load(file), read_json(file.with_suffix(".json"))
-    step_map = cell_optimizer(config, architecture, optimizer)
-    start = start_step(config, step_map)
-    problem = cell_problem(config, architecture, seed, dataset, config.flow_dtype)
+    run = discrete_file(folder, *cell)
+    run_cell(config, *cell, dataset, run.with_suffix(".h5"))
+    summary = read_json(run.with_suffix(".json"))
     rows = []
     for variant in variants:
-        name, settings = VARIANTS[variant]
-        flow = build_flow(name, problem.objective, step_map, settings)
-        result = integrate(
-            flow,
-            run.window(start),
-            config.steps - start,
-            config.record_interval,
-            run,
-            keep_centres=False,
-            sharpness_tolerance=0.1,
-            maximum_sharpness=config.maximum_sharpness,
-            dtype=problem.w0.dtype,
-            device=problem.w0.device,
-        )
-        for row in at_the_edge(result.series, summary).itertuples():
+        flow, settings = VARIANTS[variant]
+        output = flow_file(folder, *cell, flow)
+        changed = config.model_copy(update={"solvers": {flow: SolverSettings(**settings)}})
+        run_flow(changed, *cell, flow, dataset, run.with_suffix(".h5"), output)
+        for row in at_the_edge(read_table(output), summary).itertuples():
             rows.append(
-                {
-                    "architecture": architecture,
-                    "optimizer": optimizer,
-                    "seed": seed,
+                dict(zip(CELL, cell, strict=True))
+                | {
                     "variant": variant,
                     "step": row.step,
                     "error": row.error,
-                    "gradients_per_step": row.gradients / (row.step - start),
-                    "seconds": result.seconds,
+                    "gradients_per_step": row.gradients / (row.step - summary["flow_start"]),
+                    "seconds": read_json(output.with_suffix(".json"))["seconds"],
                 }
             )
     return rows
@@ -91,7 +76,7 @@ def single_thread() -> None:
 
 def curve(table: pd.DataFrame) -> pd.DataFrame:
     """Per variant: the median over cells of its mean error over the default's, its cost, and in how many it is lost."""
-    cells = table.groupby(["architecture", "optimizer", "seed", "variant"])
+    cells = table.groupby([*CELL, "variant"])
     means = cells["error"].mean().unstack("variant")
     lost = cells["error"].apply(lambda column: bool(column.isna().any())).unstack("variant")
     return pd.DataFrame(
@@ -111,7 +96,7 @@ def convergence(table: pd.DataFrame) -> pd.DataFrame:
     more than ``CONVERGED``: from there on the run itself would be another one.
     """
     rows = []
-    for cell, records in table.groupby(["architecture", "optimizer", "seed"], sort=False):
+    for cell, records in table.groupby(CELL, sort=False):
         running = records.pivot(index="step", columns="variant", values="error").expanding().mean()
         change = running.div(running[DEFAULT], axis=0) - 1
         chaotic = change.index[change[JOLTED].abs() > CONVERGED]

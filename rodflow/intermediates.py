@@ -11,6 +11,7 @@ import pandas as pd
 from rodflow.errors import InvalidInput
 from rodflow.layout import discrete_file, flow_file, grid_file, landscape_file, precision_file
 from rodflow.storage import read_json, read_table
+from rodflow.tables import COSTS
 from rodflow.yardsticks import SERIES_COLUMNS
 
 Table = tuple[pd.DataFrame, dict[str, Any]]
@@ -39,10 +40,7 @@ def flow(results: Path, architecture: str, optimizer: str, seed: int, name: str,
     steps = records.loc[records["step"] > run["flow_start"], "step"].tolist()
     if series["step"].tolist() != steps:
         raise InvalidInput(f"{file}: step", series["step"].tolist(), f"the run's records after its start, {steps}")
-    costs = dict.fromkeys(
-        ("gradients_per_step", "hessian_vector_products_per_step", "gradient_equivalents_per_step", "seconds_per_step"),
-        COST,
-    )
+    costs = dict.fromkeys(COSTS, COST)
     summary = read_json(file.with_suffix(".json"), **CELL, flow=str, **costs, seconds=float, diverged_at=COST)
     return series, _of(file, summary, architecture=architecture, optimizer=optimizer, seed=seed, flow=name)
 

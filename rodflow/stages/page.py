@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rodflow import intermediates
 from rodflow.config import Config
 from rodflow.figures.style import label
-from rodflow.layout import discrete_file, flow_file
 from rodflow.page.content import CellFiles, render
 from rodflow.stages.replication import judged_claims, replication_tables
-from rodflow.storage import read_json, read_table, write_text
+from rodflow.storage import read_json, write_text
 
 
 def cell_files(config: Config, results: Path, architecture: str, optimizer: str) -> CellFiles:
     """The files of a cell's first seed."""
     cell = (architecture, optimizer, config.seeds[0])
-    run = discrete_file(results, *cell)
-    files = {flow: flow_file(results, *cell, flow) for flow in config.flows_of(optimizer)}
-    return CellFiles(
-        read_table(run),
-        read_json(run.with_suffix(".json")),
-        {flow: read_table(file) for flow, file in files.items()},
-        {flow: read_json(file.with_suffix(".json")) for flow, file in files.items()},
-    )
+    run = intermediates.discrete_run(results, *cell)
+    flows = {name: intermediates.flow(results, *cell, name, run) for name in config.flows_of(optimizer)}
+    series = {name: table for name, (table, _) in flows.items()}
+    return CellFiles(*run, series, {name: summary for name, (_, summary) in flows.items()})
 
 
 def other_figures(config: Config) -> dict[str, str]:
@@ -48,6 +44,6 @@ def lay_out(config: Config, results: Path, output: Path) -> None:
     tables = replication_tables(results)
     cells = {(a, o): cell_files(config, results, a, o) for a in config.architectures for o in config.optimizers}
     made = read_json(results / "tables" / "provenance.json")
-    claims = judged_claims(config, results)
+    claims = judged_claims(config, results, tables)
     page = render(config, claims, tables["errors"], tables["thresholds"], cells, other_figures(config), made)
     write_text(output, page)

@@ -17,16 +17,16 @@ def replication_tables(results: Path) -> dict[str, pd.DataFrame]:
     return {name: read_table(results / "tables" / f"{name}.csv") for name in ("errors", "thresholds", "fidelity")}
 
 
-def judged_claims(config: Config, results: Path) -> list[Claim]:
-    """The claims, judged by the tables of a run and the sizes of its networks."""
+def judged_claims(config: Config, results: Path, tables: dict[str, pd.DataFrame]) -> list[Claim]:
+    """The claims, judged by the :func:`replication_tables` of a run and the sizes of its networks."""
     summaries = [read_json(discrete_file(results, *cell).with_suffix(".json")) for cell in config.cells]
-    return claims(config, **replication_tables(results), weights=[summary["parameters"] for summary in summaries])
+    return claims(config, **tables, weights=[summary["parameters"] for summary in summaries])
 
 
 def replicate(config: Config, results: Path) -> None:
     """Write ``tables/REPLICATION.md`` from the tables of a run and the summaries of its discrete runs."""
     made = read_json(results / "tables" / "provenance.json")
     source = f"Tables made at commit {made['commit'] or 'unknown'} on {made['processors']} processors."
-    errors = replication_tables(results)["errors"]
-    text = markdown(judged_claims(config, results), config, errors, source)
+    tables = replication_tables(results)
+    text = markdown(judged_claims(config, results, tables), config, tables["errors"], source)
     write_text(results / "tables" / "REPLICATION.md", text)
