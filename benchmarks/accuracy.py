@@ -25,6 +25,8 @@ VARIANTS: dict[str, tuple[str, dict]] = {
     "map, every 2nd step": ("drift_free_rod", {"interval": 2}),
     "map, every 4th step": ("drift_free_rod", {"interval": 4}),
     "map, rounding errors 1% larger": ("drift_free_rod", {"interval": 2, "seed": 1.01}),
+    "map, other rounding errors": ("drift_free_rod", {"interval": 2, "draw": 1}),
+    "map, other rounding errors again": ("drift_free_rod", {"interval": 2, "draw": 2}),
     "ODE, order 2, step 1/2": ("drift_free_rod_ode", {"order": 2, "step": 0.5}),
     "ODE, order 2, step 1/4": ("drift_free_rod_ode", {"order": 2, "step": 0.25}),
     "ODE, order 1, step 1/2": ("drift_free_rod_ode", {"order": 1, "step": 0.5}),

@@ -174,6 +174,7 @@ class SolverSettings(Strict):
     interval: Count | None = None
     seed: NotNegative | None = None
     split_order: Annotated[int, Field(ge=2, multiple_of=2)] | None = None
+    draw: Annotated[int, Field(ge=0, lt=1000)] | None = None
     directions: Count | None = None
     tolerance: Annotated[Number, Field(gt=0, lt=1)] | None = None
     relaxation: NotNegative | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,9 +16,10 @@ from rodflow.objective import Objective
 class Curvature:
     """Top eigenpairs of ``lr P^-1/2 H P^-1/2`` at a point, by LOBPCG on Hessian-vector products.
 
-    Knyazev (2001), scipy's implementation. Each call starts from the eigenvectors of the last one, so that along a
-    trajectory a few products suffice. An eigenvalue is within about ``tolerance^2`` of the exact one, relatively
-    (the residual is held below ``tolerance`` times the eigenvalue), unless ``max_iterations`` comes first.
+    Knyazev (2001), scipy's implementation. Each call starts from the eigenvectors of the last one: along a trajectory
+    a few products suffice, and where those are still good enough, one for each. An eigenvalue is within about
+    ``tolerance^2`` of the exact one, relatively (the residual is held below ``tolerance`` times the eigenvalue),
+    unless ``max_iterations`` comes first.
 
     Parameters: ``count`` of eigenvalues, relative residual ``tolerance``, ``max_iterations`` of a call.
     """
@@ -73,19 +75,35 @@ class Curvature:
         start = self.vectors
         if start is None:
             start = np.random.default_rng(0).standard_normal((d, self.count))
-        largest = float(np.linalg.norm(product(start[:, :1])) / np.linalg.norm(start[:, :1]))
-        if not np.isfinite(largest):
+        values, vectors, residual = rayleigh_ritz(product, start)
+        if not np.isfinite(values).all():
             return nan
-        operator = LinearOperator((d, d), matvec=product, matmat=product, dtype=np.float64)
-        with warnings.catch_warnings():
-            # not converged within max_iterations: the best pairs are returned
-            warnings.simplefilter("ignore", UserWarning)
-            try:
-                values, vectors = lobpcg(
-                    operator, start, tol=self.tolerance * max(largest, 1e-12), maxiter=self.max_iterations, largest=True
-                )
-            except (np.linalg.LinAlgError, ValueError):  # a non-finite product inside the iteration
-                return nan
+        tolerance = self.tolerance * max(np.abs(values).max(), 1e-12)
+        if residual > tolerance:
+            operator = LinearOperator((d, d), matvec=product, matmat=product, dtype=np.float64)
+            with warnings.catch_warnings():
+                # not converged within max_iterations: the best pairs are returned
+                warnings.simplefilter("ignore", UserWarning)
+                try:
+                    values, vectors = lobpcg(
+                        operator, vectors, tol=tolerance, maxiter=self.max_iterations, largest=True
+                    )
+                except (np.linalg.LinAlgError, ValueError):  # a non-finite product inside the iteration
+                    return nan
         order = np.argsort(values)[::-1]
         self.vectors = vectors[:, order]
         return torch.from_numpy(values[order].copy())
+
+
+def rayleigh_ritz(
+    product: Callable[[np.ndarray], np.ndarray], block: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Eigenvalues ``[count]`` and vectors ``[d, count]`` of a symmetric matrix on the span of ``block [d, count]``,
+    and the largest norm of a residual ``A x - lambda x``; NaN where a product is not finite."""
+    basis = np.linalg.qr(block)[0]
+    image = product(basis)
+    if not np.isfinite(image).all():
+        return np.full(block.shape[1], np.nan), block, np.nan
+    values, rotation = np.linalg.eigh(basis.T @ image)
+    vectors = basis @ rotation
+    return values, vectors, float(np.linalg.norm(image @ rotation - vectors * values, axis=0).max())

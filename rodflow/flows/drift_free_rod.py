@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from rodflow.discrete import Window, rounding_errors
+from rodflow.discrete import Window
 from rodflow.errors import InvalidInput
 from rodflow.flows.base import Solver
 from rodflow.flows.rounded import RoundedFlow
@@ -38,7 +38,8 @@ class DriftFreeRodFlow(RoundedFlow):
     * A rod shorter than sqrt(epsilon) |c|, epsilon that of the flow's dtype, is evaluated at that length and its odd
       part scaled back: the difference of the two increments would otherwise be rounding noise.
 
-    Raises: ``InvalidInput`` for an order other than 1, 2, 3, a negative seed, an odd or negative ``split_order``.
+    Raises: ``InvalidInput`` for an order other than 1, 2, 3, a negative seed, a draw out of bounds, an odd or negative
+    ``split_order``.
     """
 
     default_solver = Solver("rk4", step=0.5)
@@ -58,12 +59,10 @@ class DriftFreeRodFlow(RoundedFlow):
 
     def round(self, t: float, y: Tensor) -> Tensor:
         """y with the rounding errors of the discrete run's step to t, a whole number, added to a's weights."""
-        if t != math.floor(t) or not self.seed * self.rounding:
-            return y
         c, a = y.chunk(2)
         w = self.dynamics.weights(self.split(c)[0])
         a = a.clone()
-        a[: len(w)] += rounding_errors(w, self.seed * self.rounding, int(t))
+        a[: len(w)] += self.errors(w, t)
         return torch.cat([c, a])
 
     def centre(self, y: Tensor) -> State:

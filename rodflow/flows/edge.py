@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from rodflow.discrete import Window, rounding_errors
+from rodflow.discrete import Window
 from rodflow.flows.base import Solver
 from rodflow.flows.drift_free_rod import alternating_part
 from rodflow.flows.rounded import RoundedFlow
@@ -46,8 +46,9 @@ class EdgeFlow(RoundedFlow):
     never nearer to the centre than sqrt(epsilon) |c|, epsilon that of the flow's dtype. And r is kept above sqrt(tiny)
     of that dtype, so that u keeps a direction.
 
-    Raises: ``InvalidInput`` for an optimizer with moments, an order other than 1, 2, 3, a negative seed, an odd or
-    negative ``split_order`` (of the filter that tells u and r from the window, see ``alternating_part``).
+    Raises: ``InvalidInput`` for an optimizer with moments, an order other than 1, 2, 3, a negative seed, a draw out of
+    bounds, an odd or negative ``split_order`` (of the filter that tells u and r from the window, see
+    ``alternating_part``).
     """
 
     default_solver = Solver("rk4", step=0.5)
@@ -80,11 +81,9 @@ class EdgeFlow(RoundedFlow):
         whole error, of all directions, would turn a short rod away from the critical one at each step.
         """
         c, a = self.centre(y).w, self.rod(y)
-        if t == math.floor(t) and self.seed * self.rounding:
-            u = self.split(y)[1]
-            u = u / u.norm()
-            a = a + u * (u @ rounding_errors(c, self.seed * self.rounding, int(t)))
-        return self._pack(c, a, self.split(y)[1])
+        u = self.split(y)[1]
+        along = u / u.norm()
+        return self._pack(c, a + along * (along @ self.errors(c, t)), u)
 
     def rod(self, y: Tensor) -> Tensor:
         _, u, log_length, _ = self.split(y)

@@ -52,8 +52,9 @@ class RodMap(DriftFreeRodFlow):
         order: int = 2,
         seed: float = 1.0,
         split_order: int = 16,
+        draw: int = 0,
     ):
-        super().__init__(objective, optimizer, solver, order, seed, split_order)
+        super().__init__(objective, optimizer, solver, order, seed, split_order, draw)
         if interval < 1:
             raise InvalidInput("interval", interval, "a positive number of steps")
         self.interval, self.guarded = interval, 0
