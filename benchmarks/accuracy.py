@@ -78,46 +78,49 @@ def single_thread() -> None:
 
 
 def curve(table: pd.DataFrame) -> pd.DataFrame:
-    """Per variant: the median over cells of its mean error over the default's, its cost, and in how many it is lost."""
+    """Per variant: the median over cells of its mean error over the default's, its cost, and in how many it is lost.
+
+    A variant that did not reach every record of the edge window is lost there, and has no mean.
+    """
     cells = table.groupby([*CELL, "variant"])
-    means = cells["error"].mean().unstack("variant")
-    lost = cells["error"].apply(lambda column: bool(column.isna().any())).unstack("variant")
+    reached = cells["error"].count().unstack("variant")
+    lost = reached.lt(reached.max(axis=1), axis=0)
+    means = cells["error"].mean().unstack("variant").mask(lost)
+    over = means.div(means[DEFAULT], axis=0)
     return pd.DataFrame(
         {
             "gradients_per_step": cells["gradients_per_step"].last().unstack("variant").median(),
-            "error_over_default": means.div(means[DEFAULT], axis=0).median(),
-            "largest": means.div(means[DEFAULT], axis=0).max(),
+            "error_over_default": over.median(),
+            "largest": over.max(),
             "lost": lost.sum(),
         }
     ).loc[[variant for variant in VARIANTS if variant in means]]
 
 
 def convergence(table: pd.DataFrame) -> pd.DataFrame:
-    """Per cell: by what share the mean error in the edge window moves when the separating step is taken twice as often,
-    when the flow's rounding errors are drawn anew (the larger of two moves), and when the ODE's step is halved.
+    """Per cell: by what share the running mean of the error in the edge window moves, when the map's separating step
+    is taken twice as often and when the ODE's step is halved, before chaos and at the end.
 
-    Chaos begins at the first record at which a new draw moves the running mean by more than ``CONVERGED``: from there
-    on the error hangs on rounding errors of the run that no model knows.
+    Chaos begins at the first record at which drawing the flow's rounding errors anew (the larger of two moves,
+    ``redrawn`` at the end) moves that mean by more than ``CONVERGED``: from there on the error hangs on rounding errors
+    of the run that no model knows. NaN where a variant did not get so far.
     """
     rows = []
     for cell, records in table.groupby(CELL, sort=False):
-        running = records.pivot(index="step", columns="variant", values="error").expanding().mean()
-        change = running.div(running[DEFAULT], axis=0) - 1
-        redrawn = change[list(REDRAWN)].abs().max(axis=1)
-        chaotic = change.index[redrawn > CONVERGED]
-        tame = change[change.index < chaotic[0]] if len(chaotic) else change
-        row = {
-            "architecture": cell[0],
-            "optimizer": cell[1],
-            "error_eos_mean": running[DEFAULT].iloc[-1],
-            "every_step": change[HALVED].iloc[-1],
-            "redrawn": redrawn.iloc[-1],
+        errors = records.pivot(index="step", columns="variant", values="error")
+        running = errors.expanding().mean().where(errors.notna())
+        redrawn = (running[list(REDRAWN)].div(running[DEFAULT], axis=0) - 1).abs().max(axis=1)
+        chaotic = redrawn.index[redrawn > CONVERGED]
+        row = dict(zip(CELL, cell, strict=True)) | {
             "edge_from": running.index[0],
             "chaos_from": chaotic[0] if len(chaotic) else pd.NA,
-            "every_step_before_chaos": tame[HALVED].iloc[-1] if len(tame) else float("nan"),
+            "error_eos_mean": running[DEFAULT].iloc[-1],
+            "redrawn": redrawn.iloc[-1],
         }
-        if ODE_HALVED in running:
-            last = running.iloc[-1]
-            row["ode"], row["ode_step_halved"] = last[ODE], last[ODE_HALVED] / last[ODE] - 1
+        tame = running[running.index < chaotic[0]] if len(chaotic) else running
+        for name, finer, coarser in (("every_step", HALVED, DEFAULT), ("ode_step_halved", ODE_HALVED, ODE)):
+            if finer in running:
+                row[f"{name}_before_chaos"] = tame[finer].iloc[-1] / tame[coarser].iloc[-1] - 1 if len(tame) else pd.NA
+                row[name] = running[finer].iloc[-1] / running[coarser].iloc[-1] - 1
         rows.append(row)
-    return pd.DataFrame(rows).astype({"chaos_from": "Int64"})
+    return pd.DataFrame(rows).drop(columns="seed").astype({"chaos_from": "Int64"})

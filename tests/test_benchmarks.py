@@ -59,10 +59,20 @@ def table():
 
 def test_convergence_and_chaos_by_hand():
     calm, chaotic = convergence(table()).sort_values("optimizer", ascending=False).itertuples(index=False)
-    assert calm.every_step == calm.every_step_before_chaos == pytest.approx(0.02)
-    assert calm.redrawn == 0 and chaotic.redrawn == pytest.approx(1 / 3)
-    assert calm.ode == pytest.approx(0.1) and calm.ode_step_halved == pytest.approx(0.01)
+    for row in (calm, chaotic):
+        assert row.every_step == row.every_step_before_chaos == pytest.approx(0.02)
+        assert row.ode_step_halved == row.ode_step_halved_before_chaos == pytest.approx(0.01)
     assert calm.chaos_from is pd.NA and chaotic.chaos_from == 140 and chaotic.edge_from == 100
+    assert calm.redrawn == 0 and chaotic.redrawn == pytest.approx(1 / 3)
+
+
+def test_a_variant_that_stops_early_is_lost_and_has_no_mean():
+    whole = table()
+    stopped = whole[~((whole["variant"] == HALVED) & (whole["optimizer"] == "gd") & (whole["step"] > 100))]
+    found = curve(stopped).loc[HALVED]
+    assert found["lost"] == 1 and found["error_over_default"] == pytest.approx(1.02)
+    row = convergence(stopped).set_index("optimizer").loc["gd"]
+    assert pd.isna(row["every_step"]) and row["error_eos_mean"] == pytest.approx(0.1)
 
 
 def test_curve_is_relative_to_the_default():
