@@ -28,7 +28,8 @@ class DriftFreeRodFlow(RoundedFlow):
     (:class:`rodflow.flows.rod.RodFlow`) keep the drift in the rod instead.
 
     y = (c, a), each laid out as (w, m, nu); c + a is the iterate at the start and at every second step from there. An
-    evaluation costs two gradients times ``order``. Stable at steps of 1/2 (rk4, order 1 and 2) or 1/4 (order 3).
+    evaluation costs two gradients times ``order``. Stable at steps of 1/2 (rk4, order 1 and 2) or 1/4 (order 3); 1/4 is
+    the default, since 1/2 is too long where a run enters the edge in leaps (docs/fidelity.md).
 
     Two things happen to a that the map does not say, both where a is too short to matter to the loss:
 
@@ -42,7 +43,7 @@ class DriftFreeRodFlow(RoundedFlow):
     ``split_order``.
     """
 
-    default_solver = Solver("rk4", step=0.5)
+    default_solver = Solver("rk4", step=0.25)
 
     def start(self, window: Window) -> Tensor:
         here, alternating = window.state(), alternating_part(window, self.split_order)

@@ -41,8 +41,6 @@ class RodMap(DriftFreeRodFlow):
     Raises: ``InvalidInput`` for an interval below one, and as :class:`DriftFreeRodFlow`.
     """
 
-    default_solver = Solver("rk4", step=0.25)
-
     def __init__(
         self,
         objective: Objective,
