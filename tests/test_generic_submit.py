@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_workflow import ROOT, copy_project, environment, snakemake
+from checkout import ROOT, copy_project, environment, snakemake
 
 # keeps its arguments, starts the job script and leaves its exit status where qstat finds it
 QSUB = """#!/bin/bash
