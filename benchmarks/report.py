@@ -51,8 +51,10 @@ def render(folder: Path, machine: str) -> str:
             "Mean error in the edge window over that of the default, median and largest over the cells.",
             shown(curve(table).reset_index()),
             "## Is the integration converged?",
-            "Change of the mean error in the edge window when the separating step is taken every step instead of every "
-            "second one. Chaos begins where rounding errors that are 1% larger move the running mean by more than 5%.",
+            "By what share the running mean of the error in the edge window moves when the map's separating step is "
+            "taken every step instead of every second one, and when the ODE's step is 1/4 instead of 1/2. Chaos begins "
+            "where drawing the flow's rounding errors anew moves it by more than 5% (`redrawn`: by how much at the "
+            "end, the larger of two moves). The run's own rounding errors are not known, so that this much is chance.",
             shown(convergence(table)),
         ]
     if (file := folder / "scaling.csv").exists():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from problems import network
 
-from benchmarks.accuracy import DEFAULT, HALVED, JOLTED, VARIANTS, convergence, curve
+from benchmarks.accuracy import DEFAULT, HALVED, ODE_HALVED, REDRAWN, VARIANTS, convergence, curve
 from benchmarks.cost import MODELS, cell_costs
 from benchmarks.measure import in_a_process, interleaved
 from benchmarks.report import render, shown
@@ -49,8 +49,8 @@ def table():
     for optimizer, jolt in (("gd", 1.0), ("adam", 2.0)):
         for variant in VARIANTS:
             for k, step in enumerate((100, 120, 140)):
-                error = 0.1 * {HALVED: 1.02}.get(variant, 1.0)
-                if variant == JOLTED and k == 2:
+                error = 0.1 * {HALVED: 1.02, ODE_HALVED: 1.01}.get(variant, 1.0)
+                if variant in REDRAWN and k == 2:
                     error *= jolt
                 cell = {"architecture": "mlp", "optimizer": optimizer, "seed": 0, "variant": variant}
                 rows.append(cell | {"step": step, "error": error, "gradients_per_step": 4.0, "seconds": 1.0})
@@ -59,8 +59,20 @@ def table():
 
 def test_convergence_and_chaos_by_hand():
     calm, chaotic = convergence(table()).sort_values("optimizer", ascending=False).itertuples(index=False)
-    assert calm.change_halved == calm.change_halved_before_chaos == pytest.approx(0.02)
+    for row in (calm, chaotic):
+        assert row.every_step == row.every_step_before_chaos == pytest.approx(0.02)
+        assert row.ode_step_halved == row.ode_step_halved_before_chaos == pytest.approx(0.01)
     assert calm.chaos_from is pd.NA and chaotic.chaos_from == 140 and chaotic.edge_from == 100
+    assert calm.redrawn == 0 and chaotic.redrawn == pytest.approx(1 / 3)
+
+
+def test_a_variant_that_stops_early_is_lost_and_has_no_mean():
+    whole = table()
+    stopped = whole[~((whole["variant"] == HALVED) & (whole["optimizer"] == "gd") & (whole["step"] > 100))]
+    found = curve(stopped).loc[HALVED]
+    assert found["lost"] == 1 and found["error_over_default"] == pytest.approx(1.02)
+    row = convergence(stopped).set_index("optimizer").loc["gd"]
+    assert pd.isna(row["every_step"]) and row["error_eos_mean"] == pytest.approx(0.1)
 
 
 def test_curve_is_relative_to_the_default():

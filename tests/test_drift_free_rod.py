@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -174,6 +175,10 @@ def test_rounding_errors_are_bounded_and_the_same_each_time():
     assert torch.equal(flow.round(7.0, y), rounded)
     assert not torch.equal(flow.round(8.0, y), rounded)
     assert torch.equal(flow.round(7.5, y), y)
+    other = [flow.round(7.0, y)]
+    for flow.draw in (1, 2, 999):
+        other.append(flow.round(7.0, y))
+    assert not any(torch.equal(x, z) for x, z in combinations(other, 2))
     flow.seed = 0.0
     assert torch.equal(flow.round(7.0, y), y)
 
@@ -227,6 +232,8 @@ def test_gradients_per_step(interval, gradients):
         ("seed", partial(RodMap, seed=-1.0)),
         ("seed", partial(DriftFreeRodFlow, seed=math.nan)),
         ("interval", partial(RodMap, interval=0)),
+        ("draw", partial(RodMap, draw=-1)),
+        ("draw", partial(DriftFreeRodFlow, draw=1000)),
     ],
 )
 def test_bad_settings_are_refused(key, make):
