@@ -11,14 +11,13 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from rodflow.comparison import CELL
 from rodflow.config import Config, SolverSettings
 from rodflow.layout import discrete_file, flow_file
 from rodflow.stages.dataset import prepare
 from rodflow.stages.discrete import run_cell
 from rodflow.stages.flow import run_flow
 from rodflow.storage import read_json, read_table
-from rodflow.tables import at_the_edge
+from rodflow.tables import CELL, at_the_edge
 
 VARIANTS: dict[str, tuple[str, dict]] = {
     "map, every step": ("drift_free_rod", {"interval": 1}),

@@ -5,17 +5,14 @@ from __future__ import annotations
 import pandas as pd
 import torch
 
-from benchmarks.measure import in_a_process, interleaved
+from benchmarks.measure import UNIT, actions, in_a_process, interleaved
 from rodflow.config import Config
-from rodflow.discrete import WINDOW_HALF_WIDTH, train
 from rodflow.flows import FLOWS
 from rodflow.optimizers import OPTIMIZERS
 from rodflow.problems import Problem, image_problem
 from rodflow.problems.datasets import Images
 
 MODELS = ("stable", "rod", "drift_free_rod", "central")
-START, UNIT = 20, 4.0
-"""Flows start here, and are timed over this many steps: an even number, for the rod map's every second step."""
 REPEATS = {"discrete": 9, "stable": 5, "rod": 5, "drift_free_rod": 9, "central": 1}
 
 
@@ -28,32 +25,19 @@ def random_images(examples: int, channels: int = 3, side: int = 32, classes: int
 
 def cell_costs(problem: Problem, optimizer: str, rate: float, models: tuple[str, ...]) -> list[dict]:
     """A row for the discrete step and for each model of one cell, from the same state, below the edge."""
-    step_map = OPTIMIZERS[optimizer](rate)
-    run = train(problem.objective, step_map, problem.w0, START + WINDOW_HALF_WIDTH, START)
-    window, objective = run.window(START), problem.objective
-    state = window.state()
-    weight = objective.product_in_gradients(problem.w0)
-
-    def step() -> None:
-        step_map.step(state, objective.gradient(state.w), START)
-
-    actions = {"discrete": step}
-    for name in models:
-        flow = FLOWS[name](objective, step_map)
-        y, begun = flow.start(window), START + flow.time_offset
-        actions[name] = lambda flow=flow, y=y, begun=begun: flow.advance(y, begun, begun + UNIT)
+    step_map, objective = OPTIMIZERS[optimizer](rate), problem.objective
+    product = objective.product_in_gradients(problem.w0)
+    timed = actions(problem, step_map, {name: FLOWS[name](objective, step_map) for name in models})
+    steps = {"discrete": 1.0} | dict.fromkeys(models, UNIT)
     equivalents = {}
-    for name, action in actions.items():
+    for name, action in timed.items():
         before = objective.cost.copy()
         action()
-        spent = objective.cost - before
-        equivalents[name] = (spent.gradients + weight * spent.hessian_vector_products) / (
-            1 if name == "discrete" else UNIT
-        )
-    seconds = interleaved(actions, {name: REPEATS[name] for name in actions})
+        equivalents[name] = (objective.cost - before).in_gradients(product) / steps[name]
+    seconds = interleaved(timed, {name: REPEATS[name] for name in timed})
     rows = []
-    for name in actions:
-        per_step = seconds[name] / (1 if name == "discrete" else UNIT)
+    for name in timed:
+        per_step = seconds[name] / steps[name]
         over = per_step / seconds["discrete"]
         rows.append(
             {

@@ -1,4 +1,4 @@
-"""How seconds and memory are measured: interleaved repeats in one process, peaks in a fresh one each."""
+"""What is measured, and how: steps from one state, interleaved repeats in one process, peaks in a fresh one each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,32 @@ from statistics import median
 from typing import Any
 
 import torch
+
+from rodflow.discrete import WINDOW_HALF_WIDTH, Window, train
+from rodflow.flows import Flow
+from rodflow.optimizers import StepMap
+from rodflow.problems import Problem
+
+START, UNIT = 20, 4.0
+"""Flows start here, and are timed over this many steps: an even number, for the rod map's every second step."""
+
+
+def window_at_start(problem: Problem, optimizer: StepMap) -> Window:
+    """The states of a run around step ``START``, below the edge."""
+    return train(problem.objective, optimizer, problem.w0, START + WINDOW_HALF_WIDTH, START).window(START)
+
+
+def actions(problem: Problem, optimizer: StepMap, flows: dict[str, Flow]) -> dict[str, Callable[[], Any]]:
+    """A ``discrete`` step, and ``UNIT`` steps of each flow under its name, all from the same state."""
+    window = window_at_start(problem, optimizer)
+    state = window.state()
+
+    def of_flow(flow: Flow) -> Callable[[], Any]:
+        y, begun = flow.start(window), START + flow.time_offset
+        return lambda: flow.advance(y, begun, begun + UNIT)
+
+    step = {"discrete": lambda: optimizer.step(state, problem.objective.gradient(state.w), START)}
+    return step | {name: of_flow(flow) for name, flow in flows.items()}
 
 
 def interleaved(actions: dict[str, Callable[[], Any]], repeats: dict[str, int]) -> dict[str, float]:

@@ -7,17 +7,16 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.accuracy import convergence, curve
+from rodflow import markdown
 
 NUMBER = "{:.3g}"
 
 
-def markdown(table: pd.DataFrame) -> str:
+def shown(table: pd.DataFrame) -> str:
     """A Markdown table; numbers with three significant digits, gaps as dashes."""
-    lines = ["| " + " | ".join(str(name).replace("_", " ") for name in table.columns) + " |"]
-    lines.append("|" + "---|" * len(table.columns))
-    for row in table.itertuples(index=False):
-        lines.append("| " + " | ".join(cell(value) for value in row) + " |")
-    return "\n".join(lines)
+    heads = [str(name).replace("_", " ") for name in table.columns]
+    rows = table.itertuples(index=False)
+    return markdown.table([dict(zip(heads, map(cell, row), strict=True)) for row in rows])
 
 
 def cell(value: object) -> str:
@@ -43,20 +42,20 @@ def render(folder: Path, machine: str) -> str:
             "Below the edge, from the same state, timed in turns. `overhead`: seconds over those of a discrete step, "
             "over the gradient equivalents, less one. `peak mib`: growth of the process' memory over all rows of its "
             "architecture, optimizer and dtype.",
-            markdown(table),
+            shown(table),
         ]
     if (file := folder / "accuracy.csv").exists():
         table = pd.read_csv(file)
         parts += [
             "## Error against cost, over the cells of config.yaml",
             "Mean error in the edge window over that of the default, median and largest over the cells.",
-            markdown(curve(table).reset_index()),
+            shown(curve(table).reset_index()),
             "## Is the integration converged?",
             "By what share the running mean of the error in the edge window moves when the map's separating step is "
             "taken every step instead of every second one, and when the ODE's step is 1/4 instead of 1/2. Chaos begins "
             "where drawing the flow's rounding errors anew moves it by more than 5% (`redrawn`: by how much at the "
             "end, the larger of two moves). The run's own rounding errors are not known, so that this much is chance.",
-            markdown(convergence(table)),
+            shown(convergence(table)),
         ]
     if (file := folder / "scaling.csv").exists():
         table = pd.read_csv(file)
@@ -68,5 +67,5 @@ def render(folder: Path, machine: str) -> str:
                 rows["seconds_over_linear"] = rows["seconds"] * work / rows["seconds"].iloc[-1]
             else:
                 rows = rows.rename(columns={"seconds": "seconds_per_step"})
-            parts += [f"Over {varied}:", markdown(rows)]
+            parts += [f"Over {varied}:", shown(rows)]
     return "\n\n".join(parts) + "\n"

@@ -7,9 +7,8 @@ import time
 import pandas as pd
 import torch
 
-from benchmarks.cost import START, UNIT, random_images
-from benchmarks.measure import in_a_process, interleaved
-from rodflow.discrete import WINDOW_HALF_WIDTH, train
+from benchmarks.cost import random_images
+from benchmarks.measure import UNIT, actions, in_a_process, interleaved, window_at_start
 from rodflow.flows import RodMap
 from rodflow.flows.integrate import integrate
 from rodflow.optimizers import Adam
@@ -29,16 +28,10 @@ def unit(width: int, examples: int, chunk_size: int | None, threads: int) -> dic
     images = random_images(examples, 1, 8)
     problem = image_problem(images, "mlp", {"widths": (width, width)}, device="auto", chunk_size=chunk_size)
     optimizer = Adam(RATE)
-    run = train(problem.objective, optimizer, problem.w0, START + WINDOW_HALF_WIDTH, START)
-    flow, window = RodMap(problem.objective, optimizer), run.window(START)
-    y, state = flow.start(window), window.state()
-    actions = {
-        "discrete": lambda: optimizer.step(state, problem.objective.gradient(state.w), START),
-        "flow": lambda: flow.advance(y, START, START + UNIT),
-    }
-    for action in actions.values():
+    timed = actions(problem, optimizer, {"flow": RodMap(problem.objective, optimizer)})
+    for action in timed.values():
         action()
-    seconds = interleaved(actions, {"discrete": 9, "flow": 5})
+    seconds = interleaved(timed, {"discrete": 9, "flow": 5})
     return {
         "parameters": problem.w0.numel(),
         "examples": examples,
@@ -53,9 +46,9 @@ def span(steps: int, threads: int) -> dict:
     torch.set_num_threads(threads)
     problem = image_problem(random_images(1_000, 1, 8), "mlp", {"widths": (280, 280)}, device="auto")
     optimizer = Adam(RATE)
-    run = train(problem.objective, optimizer, problem.w0, START + WINDOW_HALF_WIDTH, START)
+    window = window_at_start(problem, optimizer)
     begun = time.perf_counter()
-    integrate(RodMap(problem.objective, optimizer), run.window(START), steps, 50, keep_centres=False)
+    integrate(RodMap(problem.objective, optimizer), window, steps, 50, keep_centres=False)
     return {"steps": steps, "seconds": (time.perf_counter() - begun) / steps}
 
 

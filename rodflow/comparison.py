@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from rodflow import markdown
 from rodflow.config import MODELLED
-from rodflow.tables import COSTS
+from rodflow.tables import CELL, COSTS
 
-CELL = ["architecture", "optimizer", "seed"]
 COLUMNS = [
     "architecture",
     "optimizer",
@@ -29,17 +29,21 @@ def comparison(errors: pd.DataFrame) -> pd.DataFrame:
 
 def verdicts(comparison: pd.DataFrame) -> str:
     """comparison.csv in brief, as Markdown: a row a flow, medians over its cells."""
-    lines = [
-        "| flow | cells | mean error in the edge window | on records that all reached | gradients a step "
-        "| Hessian-vector products | gradient equivalents | seconds for 1000 steps | stopped early |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    found = []
     for flow, rows in comparison.groupby("flow", sort=False):
         # a flow that diverged at once has None for costs: not numbers yet where all of them are
         median = rows[["error_eos_mean", "error_eos_common", *COSTS]].astype(float).median()
-        costs = " | ".join(f"{median[name]:.3g}" for name in COSTS[:-1])
-        lines.append(
-            f"| {flow} | {len(rows)} | {median['error_eos_mean']:.2g} | {median['error_eos_common']:.2g} | {costs} "
-            f"| {1000 * median['seconds_per_step']:.3g} | {int(rows['diverged_at'].notna().sum())} |"
+        found.append(
+            {
+                "flow": flow,
+                "cells": len(rows),
+                "mean error in the edge window": f"{median['error_eos_mean']:.2g}",
+                "on records that all reached": f"{median['error_eos_common']:.2g}",
+                "gradients a step": f"{median['gradients_per_step']:.3g}",
+                "Hessian-vector products": f"{median['hessian_vector_products_per_step']:.3g}",
+                "gradient equivalents": f"{median['gradient_equivalents_per_step']:.3g}",
+                "seconds for 1000 steps": f"{1000 * median['seconds_per_step']:.3g}",
+                "stopped early": rows["diverged_at"].count(),
+            }
         )
-    return "\n".join(lines) + "\n"
+    return markdown.table(found) + "\n"

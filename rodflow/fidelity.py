@@ -6,10 +6,15 @@ from typing import Any
 
 import pandas as pd
 
+from rodflow import markdown
 from rodflow.tables import at_the_edge, first_above, oscillation_onset
 
 STABLE = 0.8
 """Below this share of the threshold a record counts as before the edge."""
+NEAR = 0.05
+"""A flow's sharpness is the run's where their medians in the edge window differ by at most this share."""
+LATE = 0.1
+"""A flow's onset is the run's where it is at most this share of the run's away."""
 
 COLUMNS = [
     "architecture",
@@ -68,18 +73,20 @@ def fidelity(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def claims(table: pd.DataFrame) -> str:
     """fidelity.csv in brief, as Markdown: a row a flow, over all cells."""
-    lines = [
-        "| flow | cells | largest relative error before the edge | sharpness within 5% of the run's "
-        "| median predicted loss / run's | median rod / oscillation | onset within 10% of the run's |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    found = []
     for flow, rows in table.groupby("flow", sort=False):
-        near = (rows["sharpness_ratio"] - 1).abs() <= 0.05
-        late = (rows["onset_step"] - rows["discrete_onset_step"]).abs() <= 0.1 * rows["discrete_onset_step"]
+        near = (rows["sharpness_ratio"] - 1).abs() <= NEAR
+        late = (rows["onset_step"] - rows["discrete_onset_step"]).abs() <= LATE * rows["discrete_onset_step"]
         rods = rows["rod_length_ratio"].notna().any()
-        lines.append(
-            f"| {flow} | {len(rows)} | {rows['relative_error_before_edge'].max():.2g} | {int(near.sum())} "
-            f"| {rows['predicted_loss_ratio'].median():.3f} | "
-            + (f"{rows['rod_length_ratio'].median():.3f} | {int(late.fillna(False).sum())} |" if rods else "– | – |")
+        found.append(
+            {
+                "flow": flow,
+                "cells": len(rows),
+                "largest relative error before the edge": f"{rows['relative_error_before_edge'].max():.2g}",
+                f"sharpness within {NEAR:.0%} of the run's": near.sum(),
+                "median predicted loss / run's": f"{rows['predicted_loss_ratio'].median():.3f}",
+                "median rod / oscillation": f"{rows['rod_length_ratio'].median():.3f}" if rods else "–",
+                f"onset within {LATE:.0%} of the run's": late.fillna(False).sum() if rods else "–",
+            }
         )
-    return "\n".join(lines) + "\n"
+    return markdown.table(found) + "\n"

@@ -12,13 +12,11 @@ from rodflow.errors import InvalidInput
 from rodflow.layout import discrete_file, flow_file, grid_file, landscape_file, precision_file
 from rodflow.storage import read_json, read_table
 from rodflow.tables import COSTS
-from rodflow.yardsticks import SERIES_COLUMNS
+from rodflow.yardsticks import LANDSCAPE_COLUMNS, SERIES_COLUMNS, STUDY_COLUMNS
 
 Table = tuple[pd.DataFrame, dict[str, Any]]
 """A table and its summary, which lies beside it as JSON."""
 RECORDS = ("step", "loss", "gradient_norm", "sharpness", "oscillation", "oscillation_along_sharpest")
-STUDY = ("step", "sharpness", "oscillation", "rod_length", "error")
-LANDSCAPE = ("step", "x", "y", "plus_x", "plus_y", "minus_x", "minus_y", "loss", "sharpness")
 CELL = {"architecture": str, "optimizer": str, "seed": int}
 RUN = {"threshold": float, "flow_start": int}
 COST = int | float | None
@@ -48,7 +46,7 @@ def flow(results: Path, architecture: str, optimizer: str, seed: int, name: str,
 def precision_study(results: Path, architecture: str, optimizer: str, seed: int) -> Table:
     """The series of a cell's precision study."""
     file = precision_file(results, architecture, optimizer, seed)
-    series = read_table(file, STUDY, texts=("variant", "flow"))
+    series = read_table(file, STUDY_COLUMNS, texts=("variant", "flow"))
     for _, rows in series.groupby(["variant", "flow"]):
         _rising(file, rows)
     summary = read_json(file.with_suffix(".json"), **CELL, **RUN)
@@ -58,7 +56,7 @@ def precision_study(results: Path, architecture: str, optimizer: str, seed: int)
 def landscape(results: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """The run and the flows on a toy landscape, the loss over the plane, and the summary."""
     file = landscape_file(results, name)
-    table = read_table(file, LANDSCAPE, texts=("flow",))
+    table = read_table(file, LANDSCAPE_COLUMNS, texts=("flow",))
     for _, rows in table.groupby("flow"):
         _rising(file, rows)
     grid = read_table(grid_file(file), ("x", "y", "loss"))

@@ -31,6 +31,13 @@ class Cost:
     def __sub__(self, other: Cost) -> Cost:
         return Cost(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
+    def in_gradients(self, product: float) -> float:
+        """Gradient equivalents: a Hessian-vector product counts as ``product`` gradients, a value as nothing.
+
+        :meth:`Objective.product_in_gradients` tells what a product takes.
+        """
+        return self.gradients + product * self.hessian_vector_products
+
     def copy(self) -> Cost:
         """A count that further evaluations leave alone."""
         return Cost(*astuple(self))

@@ -27,6 +27,17 @@ class State(NamedTuple):
     nu: Tensor
 
 
+SECOND_MOMENTS = ("none", "scalar", "component")
+"""No second moment, one for all weights, one for each."""
+
+
+def at_rest(w: Tensor, momentum: bool, second_moment: str) -> State:
+    """Weights w ``[d]`` with moments of zero: m if there is ``momentum``, nu as one of ``SECOND_MOMENTS`` says."""
+    d = w.numel()
+    nu = {"none": 0, "scalar": 1, "component": d}[second_moment]
+    return State(w, w.new_zeros(d if momentum else 0), w.new_zeros(nu))
+
+
 class StepMap:
     """One step of a full-batch optimizer, ``state, gradient, t -> state``; t counts the steps before this one.
 
@@ -113,9 +124,7 @@ class Optimizer(StepMap):
         object.__setattr__(self, "transient", 0 if self.momentum == "none" else math.ceil(5 / (1 - b) - 1e-9))
 
     def init(self, w: Tensor) -> State:
-        m = torch.zeros_like(w) if self.momentum != "none" else w.new_zeros(0)
-        nu = w.new_zeros({"none": 0, "scalar": 1, "component": w.numel()}[self.second_moment])
-        return State(w, m, nu)
+        return at_rest(w, self.momentum != "none", self.second_moment)
 
     def increment(self, state: State, gradient: Tensor, t: float | Tensor) -> State:
         _, m, nu = state

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rodflow.errors import InvalidInput
-from rodflow.optimizers import State, StepMap
+from rodflow.optimizers import SECOND_MOMENTS, State, StepMap, at_rest
 
 Step = Callable[[State, Tensor, float | Tensor], State]
 """state, gradient ``[d]`` at ``state.w``, t -> the state after one step."""
-SECOND_MOMENTS = ("none", "scalar", "component")
 
 
 def step_map(
@@ -66,8 +65,7 @@ def step_map(
         raise InvalidInput("transient", transient, "a number of steps, zero or more")
 
     def zeros(w: Tensor) -> State:
-        nu = {"none": 0, "scalar": 1, "component": w.numel()}[second_moment]
-        return State(w, w.new_zeros(w.numel() if momentum else 0), w.new_zeros(nu))
+        return at_rest(w, momentum, second_moment)
 
     def make(function: Step) -> OwnOptimizer:
         return OwnOptimizer(function, learning_rate, init or zeros, preconditioner, threshold, transient)

@@ -7,16 +7,14 @@ from typing import Any
 import pandas as pd
 
 from rodflow.precision import FLOWS
-from rodflow.tables import at_the_edge, ratio
+from rodflow.tables import CELL, at_the_edge, ratio
 from rodflow.yardsticks import EDGE
 
 ONSET = 0.01
 """Share of the largest oscillation of any variant from which on the oscillation has set in."""
 
 COLUMNS = [
-    "architecture",
-    "optimizer",
-    "seed",
+    *CELL,
     "variant",
     "onset_step",
     "overshoot",
@@ -70,7 +68,7 @@ def rows(series: pd.DataFrame, summary: dict[str, Any]) -> list[dict[str, Any]]:
     for variant in series["variant"].unique():
         flows = {flow: flow_records(series, variant, flow) for flow in FLOWS}
         found.append(
-            {key: summary[key] for key in ("architecture", "optimizer", "seed")}
+            {key: summary[key] for key in CELL}
             | {
                 "variant": variant,
                 "onset_step": onset_step(series, variant, start, threshold),

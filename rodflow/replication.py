@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ import pandas as pd
 from rodflow import config as configuration
 from rodflow.config import Config
 from rodflow.errors import InvalidInput
+from rodflow.fidelity import NEAR
+from rodflow.markdown import table
 from rodflow.yardsticks import EDGE
 
 MODELS = {"rod": "half-difference rod flow", "drift_free_rod": "drift-free rod flow (ours)"}
@@ -27,8 +30,6 @@ SETTLED = 0.1
 """A run has settled at its threshold where its median sharpness in the edge window is within this share of it..."""
 SHARE = 0.25
 """...and this share of its records lies in the window."""
-NEAR = 0.05
-"""A flow's sharpness is the run's where their medians in the edge window differ by at most this share."""
 FULL = {"dataset": "cifar10", "examples": 1000, "steps": 2000, "weights": 100_000}
 """From here on a run counts as full scale; the original's own scale is not known."""
 
@@ -83,14 +84,19 @@ def remake(config: Config, target: str, *changes: str) -> str:
 
     A config that is not the project's own config.yaml is read from the copy that the run left with its results.
     """
-    try:
-        own = configuration.load(Path(__file__).parents[1] / "config.yaml") == config
-    except InvalidInput:
-        own = False
     words = ["snakemake", "--cores", "2", target]
-    words += [] if own else ["--configfile", f"results/{config.run}/config.yaml"]
+    words += [] if config == _own_config() else ["--configfile", f"results/{config.run}/config.yaml"]
     words += ["--config", *changes] if changes else []
     return " ".join(words)
+
+
+@functools.cache
+def _own_config() -> Config | None:
+    """The project's own config.yaml; None where there is none that can be read, as beside an installed package."""
+    try:
+        return configuration.load(Path(__file__).parents[1] / "config.yaml")
+    except InvalidInput:
+        return None
 
 
 def claims(
@@ -217,7 +223,7 @@ def generated(config: Config) -> str:
 
 def markdown(rows: list[Claim], config: Config, errors: pd.DataFrame, source: str) -> str:
     """REPLICATION.md; ``source`` says which code and machine the numbers come from."""
-    table = [
+    judgements = [
         {
             "claim": row.claim,
             "tested on": row.model,
@@ -239,12 +245,12 @@ def markdown(rows: list[Claim], config: Config, errors: pd.DataFrame, source: st
         "What Regis & Chewi claim of rod flow for momentum and adaptive optimizers (arXiv 2605.06821), against the run "
         f"`{config.run}` of this project. Every number below is computed from that run's `errors.csv`, "
         "`thresholds.csv` and `fidelity.csv`, every verdict from the numbers by the rules below.",
-        _table(table),
+        table(judgements),
         f"All rows are made again by `{rows[0].command}`. Run: {settings}. {source}",
         "## By optimizer\n\nStable flow's error over the flow's own, median over its cells (and the smallest).",
-        _table(by_name(config, errors, "optimizer")),
+        table(by_name(config, errors, "optimizer")),
         "## By architecture",
-        _table(by_name(config, errors, "architecture")),
+        table(by_name(config, errors, "architecture")),
         _rules(),
         UNKNOWN,
         f"---\n\n{generated(config)} `make replication` refreshes the copy that is committed, for `config.yaml`.",
@@ -255,12 +261,6 @@ def markdown(rows: list[Claim], config: Config, errors: pd.DataFrame, source: st
 def _sizes(sizes: dict[str, int | list[int]]) -> str:
     """Such as "filters 4, 8 and dense 16"."""
     return " and ".join(f"{key} {', '.join(map(str, v)) if isinstance(v, list) else v}" for key, v in sizes.items())
-
-
-def _table(rows: list[dict[str, str]]) -> str:
-    heads = list(rows[0])
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    return "\n".join(lines + [f"| {' | '.join(row.values())} |" for row in rows])
 
 
 def _rules() -> str:

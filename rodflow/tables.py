@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rodflow import markdown
 from rodflow.yardsticks import EDGE, ONSET
 
+CELL = ["architecture", "optimizer", "seed"]
+"""What a cell is known by in every table."""
 COSTS = [
     "gradients_per_step",
     "hessian_vector_products_per_step",
@@ -104,7 +107,7 @@ def threshold_row(records: pd.DataFrame, discrete: dict[str, Any], flows: dict[s
     edge = EDGE * discrete["threshold"]
     late = records[records["step"] >= discrete["flow_start"]]
     row = {
-        **{key: discrete[key] for key in ("architecture", "optimizer", "seed", "threshold")},
+        **{key: discrete[key] for key in (*CELL, "threshold")},
         "sharpness_eos_median": records.loc[records["sharpness"] >= edge, "sharpness"].median(),
         "sharpness_largest_ratio": late["sharpness"].max() / discrete["threshold"],
         "eos_share": (records["sharpness"] >= edge).mean(),
@@ -142,19 +145,26 @@ def thresholds(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def summary(errors: pd.DataFrame, thresholds: pd.DataFrame) -> str:
     """Both tables in brief, as Markdown: how far each flow beats the stable flow, each cell's time at the edge."""
-    lines = ["| flow | cells | median ratio to stable | smallest | median ratio to corrected stable | diverged |"]
-    lines.append("|---|---|---|---|---|---|")
-    for flow, rows in errors.groupby("flow", sort=False):
-        ratio, corrected = rows["ratio_to_stable"], rows["ratio_to_stable_corrected"]
-        lines.append(
-            f"| {flow} | {len(rows)} | {ratio.median():.3g} | {ratio.min():.3g} | {corrected.median():.3g} "
-            f"| {int(rows['diverged_at'].notna().sum())} |"
-        )
-    lines += ["", "| architecture | optimizer | seed | threshold | share at the edge | median sharpness / threshold |"]
-    lines.append("|---|---|---|---|---|---|")
-    for row in thresholds.itertuples():
-        lines.append(
-            f"| {row.architecture} | {row.optimizer} | {row.seed} | {row.threshold:.4g} | {row.eos_share:.2f} "
-            f"| {row.sharpness_eos_median / row.threshold:.3f} |"
-        )
-    return "\n".join(lines) + "\n"
+    flows = [
+        {
+            "flow": flow,
+            "cells": len(rows),
+            "median ratio to stable": f"{rows['ratio_to_stable'].median():.3g}",
+            "smallest": f"{rows['ratio_to_stable'].min():.3g}",
+            "median ratio to corrected stable": f"{rows['ratio_to_stable_corrected'].median():.3g}",
+            "diverged": rows["diverged_at"].count(),
+        }
+        for flow, rows in errors.groupby("flow", sort=False)
+    ]
+    cells = [
+        {
+            "architecture": row.architecture,
+            "optimizer": row.optimizer,
+            "seed": row.seed,
+            "threshold": f"{row.threshold:.4g}",
+            "share at the edge": f"{row.eos_share:.2f}",
+            "median sharpness / threshold": f"{row.sharpness_eos_median / row.threshold:.3f}",
+        }
+        for row in thresholds.itertuples()
+    ]
+    return f"{markdown.table(flows)}\n\n{markdown.table(cells)}\n"

@@ -43,6 +43,10 @@ SERIES_COLUMNS = [
 ``_along_sharpest`` is a length along the top eigenvector of the preconditioned Hessian, in the metric of P; the
 ``alignment`` of the rod is its absolute cosine with that eigenvector, and with the run's own oscillation.
 """
+STUDY_COLUMNS = ["step", "sharpness", "oscillation", "rod_length", "error"]
+"""Numbers of the precision study's series, for each variant and flow."""
+LANDSCAPE_COLUMNS = ["step", "x", "y", "plus_x", "plus_y", "minus_x", "minus_y", "loss", "sharpness"]
+"""Numbers of a toy landscape's series, for each flow (see ``rodflow.stages.landscape``)."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ from problems import network
 from benchmarks.accuracy import DEFAULT, HALVED, ODE_HALVED, REDRAWN, VARIANTS, convergence, curve
 from benchmarks.cost import MODELS, cell_costs
 from benchmarks.measure import in_a_process, interleaved
-from benchmarks.report import markdown, render
+from benchmarks.report import render, shown
 from benchmarks.scaling import unit
 from rodflow.problems import Problem
 
@@ -86,7 +86,7 @@ def test_page(tmp_path):
     table().to_csv(tmp_path / "accuracy.csv", index=False)
     page = render(tmp_path, "A machine.")
     assert "A machine." in page and "## Paper-scale" not in page and DEFAULT in page
-    assert markdown(pd.DataFrame({"a_b": [1234567, 2], "c": [0.12345, float("nan")]})).splitlines()[2:] == [
+    assert shown(pd.DataFrame({"a_b": [1234567, 2], "c": [0.12345, float("nan")]})).splitlines()[2:] == [
         "| 1,234,567 | 0.123 |",
         "| 2 | – |",
     ]

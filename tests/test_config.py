@@ -1,9 +1,8 @@
 """The config: what is accepted, and what is refused by key, value and what is allowed."""
 
-from pathlib import Path
-
 import pytest
 import yaml
+from checkout import ROOT, smoke
 
 from rodflow import config as configuration
 from rodflow.errors import InvalidInput
@@ -11,12 +10,6 @@ from rodflow.flows import FLOWS
 from rodflow.optimizers import OPTIMIZERS
 from rodflow.problems.architectures import ARCHITECTURES
 from rodflow.problems.landscapes import LANDSCAPES
-
-ROOT = Path(__file__).parents[1]
-
-
-def smoke(**changes) -> dict:
-    return yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | changes
 
 
 @pytest.mark.parametrize(

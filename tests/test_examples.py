@@ -4,9 +4,9 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from checkout import ROOT
+
 EXAMPLE = ROOT / "examples/your_optimizer.py"
 
 

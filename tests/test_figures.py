@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from rodflow.figures import architecture, cell, overview
+from rodflow.figures import architecture, cell, overview, panels
 from rodflow.figures.style import FLOW_STYLE, LABELS, save
 
 FLOWS = ["stable", "stable_corrected", "rod", "rod_low_rank"]
@@ -146,6 +146,14 @@ def test_overview_numbers():
     shown = ["0.012", "1.0", "10", "1.0", "120", "0", "3.2e-05", "1.0"]
     assert [overview.two_digits(value) for value in values] == shown
     assert overview.two_digits(float("nan")) == "–"
+
+
+def test_edge_intervals_by_hand():
+    """Records every 10 steps; at 0.9 thresholds of 2 and above at steps 20, 30 and 50."""
+    records = pd.DataFrame({"step": [10, 20, 30, 40, 50], "sharpness": [1.0, 1.8, 2.5, np.nan, 1.9]})
+    assert panels.edge_intervals(records, 2.0) == [(15, 35), (45, 55)]
+    assert panels.edge_intervals(records.iloc[1:2], 2.0) == [(19.5, 20.5)]
+    assert panels.edge_intervals(records.iloc[:1], 2.0) == panels.edge_intervals(records.iloc[:0], 2.0) == []
 
 
 def test_other_formats_are_refused(tmp_path):

@@ -7,27 +7,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+from checkout import ROOT, interruptible, wait_for
 
 from rodflow import forkserver
 from rodflow.forkserver import OFF, VARIABLE, ForkServer
 from rodflow.storage import read_arrays
 
 pytestmark = pytest.mark.skipif(not forkserver.SUPPORTED, reason="the fork server is for Linux")
-ROOT = Path(__file__).parents[1]
 SMOKE = str(ROOT / "config" / "smoke.yaml")
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.02)
 
 
 def gone(pid: int) -> bool:
@@ -77,7 +70,7 @@ def start(*words: str, server: str, cwd: Path = ROOT, **settings: str) -> subpro
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=interruptible,
     )
 
 

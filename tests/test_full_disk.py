@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from checkout import ROOT, smoke
 from matplotlib.figure import Figure
 
 from rodflow import config as configuration
@@ -22,8 +23,7 @@ from rodflow.figures import style
 from rodflow.stages.dataset import prepare
 from rodflow.storage import write_arrays, write_images, write_json, write_table, write_text
 
-ROOT = Path(__file__).parents[1]
-SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+SMOKE = smoke()
 
 
 @contextmanager

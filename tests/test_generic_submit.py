@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_workflow import ROOT, copy_project, environment, snakemake
+from checkout import ROOT, copy_project, environment, snakemake
 
 # keeps its arguments, starts the job script and leaves its exit status where qstat finds it
 QSUB = """#!/bin/bash
@@ -44,8 +44,7 @@ def test_jobs_and_a_group_through_the_submit_command(tmp_path):
     words += ["--seconds-between-status-checks", "1", *targets]
     there = environment()
     there["PATH"] = f"{scheduler}:{there['PATH']}"
-    command = snakemake(project, *words)
-    ended = subprocess.run(command, cwd=project, env=there, capture_output=True, text=True, timeout=300)
+    ended = subprocess.run(snakemake(*words), cwd=project, env=there, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert len(pd.read_parquet(project / targets[0])) > 0
     assert (project / targets[1]).stat().st_size > 0

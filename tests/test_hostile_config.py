@@ -9,10 +9,10 @@ import math
 import os
 import re
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from checkout import ROOT
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,6 @@ from rodflow import config as configuration
 from rodflow.errors import InvalidInput
 from rodflow.yaml_reader import LARGEST, Reader, read_yaml
 
-ROOT = Path(__file__).parents[1]
 TEXTS = [(ROOT / name).read_text() for name in ("config.yaml", "config/smoke.yaml")]
 BASES = [yaml.safe_load(text) for text in TEXTS]
 MUTATED = settings(

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
+from checkout import ROOT, smoke
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from problems import network, optimizer
@@ -39,8 +39,7 @@ from rodflow.stages.flow import run_flow
 from rodflow.stages.tables import aggregate
 from rodflow.storage import read_images, write_images
 
-ROOT = Path(__file__).parents[1]
-SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+SMOKE = smoke()
 MUTATED = settings(
     max_examples=int(os.environ.get("HOSTILE_EXAMPLES", 100)),
     derandomize="HOSTILE_EXAMPLES" not in os.environ,
@@ -78,6 +77,15 @@ def is_said(refused: InvalidInput, name: str) -> None:
     event("refused")
     assert name in str(refused)
     assert "\n" not in str(refused) and len(str(refused)) < 3500
+
+
+def read_unless_refused(read, path: Path):
+    """What ``read`` makes of a file; None where it refuses it, and says so."""
+    try:
+        return read(path)
+    except InvalidInput as refused:
+        is_said(refused, path.name)
+        return None
 
 
 def damaged(draw, content: bytes) -> bytes:
@@ -173,11 +181,10 @@ CIFAR = cifar_arrays(6) | {"x_test": cifar_arrays(6)["x_test"][:2], "y_test": np
 
 
 def cifar_is_right(path: Path) -> None:
-    try:
-        x, y = datasets.cifar10(str(path))
-    except InvalidInput as refused:
-        is_said(refused, path.name)
+    read = read_unless_refused(datasets.read_cifar10_file, path)
+    if read is None:
         return
+    x, y = read
     assert x.ndim == 4 and x.shape[1:] == (3, 32, 32) and x.dtype == np.float64
     assert y.shape == x.shape[:1] and y.dtype == np.int64
     assert ((x >= 0) & (x <= 1)).all() and ((y >= 0) & (y <= 9)).all()
@@ -198,13 +205,10 @@ def test_damaged_cifar_files_are_refused_or_whole(tmp_path, data):
     path = tmp_path / "images.npz"
     compression = data.draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
     path.write_bytes(damaged(data.draw, npz({name: npy(array) for name, array in CIFAR.items()}, compression)))
-    try:
-        x, y = datasets.cifar10(str(path))
-    except InvalidInput as refused:
-        is_said(refused, path.name)
-    else:
-        np.testing.assert_array_equal(x * 255, CIFAR["x_train"])
-        np.testing.assert_array_equal(y, CIFAR["y_train"])
+    read = read_unless_refused(datasets.read_cifar10_file, path)
+    if read is not None:
+        np.testing.assert_array_equal(read[0] * 255, CIFAR["x_train"])
+        np.testing.assert_array_equal(read[1], CIFAR["y_train"])
 
 
 @pytest.mark.parametrize(
@@ -225,11 +229,10 @@ def prepared_arrays() -> dict[str, np.ndarray]:
 
 
 def prepared_is_right(path: Path) -> None:
-    try:
-        x, y, classes = read_images(path)
-    except InvalidInput as refused:
-        is_said(refused, path.name)
+    read = read_unless_refused(read_images, path)
+    if read is None:
         return
+    x, y, classes = read
     assert x.dtype == np.float64 and x.ndim == 4 and x.size and x.shape[2] == x.shape[3] and np.isfinite(x).all()
     assert y.dtype == np.int64 and y.shape == x.shape[:1] and ((y >= 0) & (y < classes)).all()
 
@@ -248,14 +251,11 @@ def test_damaged_prepared_data_sets_are_refused_or_whole(tmp_path, data):
     path, arrays = tmp_path / "dataset.npz", prepared_arrays()
     write_images(path, **arrays | {"classes": 3})
     path.write_bytes(damaged(data.draw, path.read_bytes()))
-    try:
-        x, y, classes = read_images(path)
-    except InvalidInput as refused:
-        is_said(refused, path.name)
-    else:
-        np.testing.assert_array_equal(x, arrays["x"])
-        np.testing.assert_array_equal(y, arrays["y"])
-        assert classes == 3
+    read = read_unless_refused(read_images, path)
+    if read is not None:
+        np.testing.assert_array_equal(read[0], arrays["x"])
+        np.testing.assert_array_equal(read[1], arrays["y"])
+        assert read[2] == 3
 
 
 def oversized() -> dict[str, bytes]:
@@ -307,10 +307,8 @@ def small_run(tmp_path_factory) -> bytes:
 
 
 def run_is_right(path: Path) -> None:
-    try:
-        run = discrete_stage.load(path)
-    except InvalidInput as refused:
-        is_said(refused, path.name)
+    run = read_unless_refused(discrete_stage.load, path)
+    if run is None:
         return
     reached = len(run.loss) if run.diverged_at is None else run.diverged_at
     assert torch.isfinite(run.loss[:reached]).all()

@@ -2,12 +2,12 @@
 
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from checkout import smoke
 from matplotlib.text import Text
 from problems import central_difference, optimizer, window
 from scipy.optimize import brentq
@@ -193,7 +193,7 @@ def test_a_run_that_diverges_before_the_flows_start_is_refused(tmp_path, monkeyp
 
 
 def test_a_landscape_that_the_config_lacks_is_refused():
-    config = configuration.load(Path(__file__).parents[1] / "config/smoke.yaml")
+    config = configuration.parse(smoke())
     config.require(landscape="valley")
     with pytest.raises(InvalidInput, match="landscape: got 'quartic'"):
         config.require(landscape="quartic")

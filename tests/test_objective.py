@@ -99,6 +99,7 @@ def test_full_batch_evaluations_are_counted(chunk_size):
     objective.hessian_vector_product(net.w0, net.w0)
     assert objective.cost == Cost(1, 4 + again, 3)
     assert before == Cost(1, 2, 0)
+    assert Cost(1, 4, 3).in_gradients(2.5) == 4 + 3 * 2.5
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)

@@ -7,11 +7,10 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 from html import unescape
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from checkout import smoke
 
 from rodflow import config as configuration
 from rodflow.figures.style import flow_style
@@ -20,8 +19,7 @@ from rodflow.stages.everything import run_everything
 from rodflow.stages.figure import draw_figure
 from rodflow.stages.page import lay_out, other_figures
 
-ROOT = Path(__file__).parents[1]
-SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+SMOKE = smoke()
 NARROW = {
     "architectures": ["mlp"],
     "flows": ["stable", "rod", "drift_free_rod"],

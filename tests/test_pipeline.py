@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from checkout import ROOT, read_without_times, smoke
 from problems import network, optimizer
 from test_datasets import cifar_arrays
 
@@ -19,8 +20,7 @@ from rodflow.problems import resolve_device
 from rodflow.stages import discrete as discrete_stage
 from rodflow.stages.everything import run_everything
 
-ROOT = Path(__file__).parents[1]
-SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | {"landscapes": []}
+SMOKE = smoke(landscapes=[])
 
 
 def run(tmp_path: Path, **changes) -> Path:
@@ -88,11 +88,10 @@ def test_rounding_of_a_window_survives_saving(tmp_path):
 
 
 def test_same_config_gives_the_same_tables(tmp_path):
-    timed = ["seconds", "seconds_per_step"]
     tables = []
     for name in ("one", "two"):
         results = run(tmp_path / name, architectures=["mlp"], flows=["stable", "rod"])
-        tables.append(pd.read_csv(results / "tables" / "errors.csv").drop(columns=timed).to_csv())
+        tables.append(read_without_times(results / "tables" / "errors.csv").to_csv())
     assert tables[0] == tables[1]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
+from checkout import smoke
 from matplotlib.text import Text
 
 from rodflow import config as configuration
@@ -24,10 +24,8 @@ from rodflow.stages.precision import COLUMNS, study
 from rodflow.stages.precision_table import aggregate_studies
 from rodflow.storage import read_json, read_table
 
-ROOT = Path(__file__).parents[1]
 # a rate far below the edge, where nothing but rounding feeds the oscillation
-SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | {"learning_rates": {"mlp": {"gd": 0.03}}}
-SMOKE |= {"architectures": ["mlp"], "optimizers": ["gd"]}
+SMOKE = smoke(learning_rates={"mlp": {"gd": 0.03}}, architectures=["mlp"], optimizers=["gd"])
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
 """What the README shows works as it stands there."""
 
 import re
-from pathlib import Path
 
 import matplotlib
 import yaml
+from checkout import ROOT
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 

@@ -1,11 +1,10 @@
 """REPLICATION.md: verdicts follow from the numbers, what did not run is said, the committed copy is up to date."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from checkout import ROOT
 
 from rodflow import config as configuration
 from rodflow.replication import (
@@ -26,7 +25,6 @@ from rodflow.replication import (
     scale,
 )
 
-ROOT = Path(__file__).parents[1]
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from checkout import ROOT, copy_project, environment, interruptible, measures_time, smoke, snakemake, wait_for
 from problems import digits_mlp, optimizer
-from test_workflow import ROOT, copy_project, environment
 
 from rodflow import config as configuration
 from rodflow.checkpoint import Checkpoint, Interrupted, fingerprint
@@ -368,13 +368,6 @@ def test_an_ignored_signal_stays_ignored(tmp_path):
         signal.signal(signal.SIGINT, before)
 
 
-def wait_for(condition, seconds=120):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.005)
-
-
 def test_signal_in_a_forked_child_whose_parent_has_handlers_of_its_own(problem, tmp_path):
     def child(path):
         with Checkpoint(path, "key", seconds=0) as checkpoint:
@@ -398,8 +391,7 @@ def test_signal_in_a_forked_child_whose_parent_has_handlers_of_its_own(problem, 
 def cell(tmp_path_factory):
     """A folder with the config of one cell whose jobs write at every record, its data set and its discrete run."""
     folder = tmp_path_factory.mktemp("cell")
-    settings = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
-    settings |= {"checkpoint_seconds": 0, "steps": 600, "architectures": ["mlp"], "optimizers": ["adam"]}
+    settings = smoke(checkpoint_seconds=0, steps=600, architectures=["mlp"], optimizers=["adam"])
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     prepare(configuration.load(folder / "config.yaml"), folder / "dataset.npz")
     run_stage(folder, folder / "whole.h5")
@@ -431,8 +423,7 @@ def test_signal_to_a_job_which_is_then_started_again(cell, caplog, number, words
         cwd=cell,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stderr=subprocess.DEVNULL,
-        # a shell may have started the tests in the background, with SIGINT ignored; a user's terminal does not
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=interruptible,
     )
     wait_for(checkpoint_file(output).exists)
     job.send_signal(number)
@@ -447,18 +438,13 @@ def test_signal_to_a_job_which_is_then_started_again(cell, caplog, number, words
     assert not checkpoint_file(output).exists()
 
 
-TIMED = ("seconds", "seconds_per_step", "seconds for 1000 steps")
-"""Columns of measured time."""
-
-
 LONGEST = 10.0
 """Seconds from the start of a workflow's first job to the latest of the random moments."""
 
 
 def workflow(folder, cores, *words, grid):
-    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--configfile", "config/smoke.yaml", *words]
     return subprocess.Popen(
-        [*command, "--config", *grid],
+        snakemake(*words, narrow=grid, cores=cores),
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -511,12 +497,12 @@ def outputs(folder):
 
 
 def without_times(rows):
-    """The rows of one table, or several with a heading each, without the columns whose heading is among ``TIMED``."""
+    """The rows of one table, or several with a heading each, without its columns of seconds."""
     timed: set[int] = set()
     kept = []
     for before, row in zip([[], *rows], rows, strict=False):
         if len(row) != len(before):  # a new table
-            timed = {i for i, name in enumerate(row) if name.strip() in TIMED}
+            timed = {i for i, name in enumerate(row) if measures_time(name.strip())}
         kept.append([cell for i, cell in enumerate(row) if i not in timed])
     return kept
 

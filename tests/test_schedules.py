@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from checkout import smoke
 from problems import LEARNING_RATES, network, optimizer
-from test_config import smoke
 from test_pipeline import run as run_pipeline
 
 import rodflow as rf

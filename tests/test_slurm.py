@@ -9,11 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from test_workflow import NARROW, ROOT, copy_project, environment
+from checkout import NARROW, ROOT, copy_project, environment, read_without_times
 
 pytestmark = pytest.mark.slurm
 NODE = str(ROOT / "tests" / "slurm_node.sh")
-TIMED = {"seconds", "seconds_per_step"}
 
 
 def edit_profile(project: Path) -> None:
@@ -47,7 +46,7 @@ def jobs_of(text: str) -> pd.DataFrame:
 def table_files(project: Path) -> dict[str, str]:
     """Every CSV of the run's tables as text, columns of measured time left out."""
     files = sorted((project / "results/smoke/tables").glob("*.csv"))
-    return {f.name: pd.read_csv(f, dtype=str, usecols=lambda name: name not in TIMED).to_csv() for f in files}
+    return {file.name: read_without_times(file).to_csv() for file in files}
 
 
 def test_tables_are_those_of_a_local_run(tmp_path):

@@ -1,48 +1,21 @@
 """The DAG: it runs, it reruns only what a change touches, it survives an interruption, it refuses a wrong config."""
 
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from checkout import NARROW, copy_project, environment, interruptible, read_without_times, snakemake, wait_for
 
 from rodflow import forkserver
-
-ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "config.yaml", "environment.yml", "workflow", "rodflow", "profiles", "config")
-NARROW = ("architectures=['mlp']", "optimizers=['gd']", "flows=['stable','rod']")
-
-
-def copy_project(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in PARTS:
-        source = ROOT / part
-        if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / part)
-    return folder
-
-
-def snakemake(folder: Path, *words: str, narrow: tuple[str, ...] = NARROW) -> list[str]:
-    whole = ["-m", "snakemake", "--cores", "2", "--configfile", "config/smoke.yaml", *words, "--config", *narrow]
-    return [sys.executable, *whole]
-
-
-def environment() -> dict[str, str]:
-    # the rules' `python` is the one that runs the tests; modules come from the copy, the working directory
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": "."}
 
 
 def run(folder: Path, *words: str, narrow: tuple[str, ...] = NARROW) -> str:
     ended = subprocess.run(
-        snakemake(folder, *words, narrow=narrow), cwd=folder, env=environment(), capture_output=True, text=True
+        snakemake(*words, narrow=narrow), cwd=folder, env=environment(), capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout + ended.stderr
@@ -144,24 +117,21 @@ def test_interrupted_and_started_again_gives_the_same_numbers(project, tmp_path)
     folder = copy_project(tmp_path / "again")
     grid = (*NARROW, "landscapes=[]", "precision_cells=[]")
     process = subprocess.Popen(
-        snakemake(folder, narrow=grid),
+        snakemake(narrow=grid),
         cwd=folder,
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        # a shell may have started the tests in the background, with SIGINT ignored; a user's terminal does not
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=interruptible,
     )
-    until = time.monotonic() + 300
-    while not list(folder.glob("results/smoke/discrete/*.h5")) and time.monotonic() < until:
-        time.sleep(0.1)
+    wait_for(lambda: list(folder.glob("results/smoke/discrete/*.h5")), seconds=300)
     process.send_signal(signal.SIGINT)
     process.wait(timeout=300)
     assert not (folder / "results/smoke/tables/errors.csv").exists()
     run(folder, narrow=grid)
-    timed = ["seconds", "seconds_per_step"]
-    tables = [pd.read_csv(f / "results/smoke/tables/errors.csv").drop(columns=timed) for f in (project, folder)]
-    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    pd.testing.assert_frame_equal(
+        *(read_without_times(f / "results/smoke/tables/errors.csv") for f in (project, folder))
+    )
 
 
 def test_no_studied_cells_no_study(project):
@@ -171,7 +141,7 @@ def test_no_studied_cells_no_study(project):
 
 def test_a_wrong_config_is_refused_by_name(project):
     ended = subprocess.run(
-        snakemake(project, "--dry-run", narrow=("optimizers=['sgdd']",)),
+        snakemake("--dry-run", narrow=("optimizers=['sgdd']",)),
         cwd=project,
         env=environment(),
         capture_output=True,

@@ -6,7 +6,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from rodflow.figures.panels import Cell, diverged_text, draw_panel, legend, shade_edge
+from rodflow.figures.panels import Cell, diverged_text, draw_panel, legend, mark_threshold, shade_edge
 from rodflow.figures.style import LABELS, RC, flow_style, in_order, label
 
 
@@ -27,7 +27,7 @@ def draw(
     grid = figure.subplots(len(rows), 3, squeeze=False)
     for (left, middle, right), (name, cell) in zip(grid, rows.items(), strict=True):
         draw_panel(left, cell, "sharpness", "sharpness", scale=cell.threshold, excess=1.6, least=1.0)
-        left.axhline(1, color="#404040", linestyle=(0, (6, 3)), linewidth=0.9, zorder=1.5)
+        mark_threshold(left, 1.0)
         draw_panel(middle, cell, "error", log=True)
         draw_panel(right, cell.with_rods(), "rod_length", "oscillation", log=True)
         left.set_title(label(name), fontweight="bold")

@@ -6,7 +6,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from rodflow.figures.panels import Cell, draw_panel, legend, shade_edge
+from rodflow.figures.panels import Cell, draw_panel, legend, mark_threshold, shade_edge
 from rodflow.figures.style import RC, label
 
 
@@ -32,7 +32,7 @@ def draw(
     loss.set(title="(a) Loss: mean of two steps, and predicted", ylabel="loss")
 
     draw_panel(sharpness, cell, "sharpness", "sharpness", excess=1.6, least=threshold)
-    sharpness.axhline(threshold, color="#404040", linestyle=(0, (6, 3)), linewidth=0.9, zorder=1.5)
+    mark_threshold(sharpness, threshold)
     sharpness.text(
         1.01,
         threshold,

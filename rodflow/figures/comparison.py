@@ -5,12 +5,10 @@ from __future__ import annotations
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pandas import DataFrame
 
-from rodflow.figures.style import FLOW_STYLE, LABELS, MARKERS, RC, flow_style, in_order, label
-
-INK = "#404040"
+from rodflow.figures.panels import markers, point_handles, write_out_1_2_5
+from rodflow.figures.style import FLOW_STYLE, INK, LABELS, RC, flow_style, in_order, label
 
 
 @matplotlib.rc_context(RC)
@@ -22,7 +20,7 @@ def draw(comparison: DataFrame) -> Figure:
     """
     architectures, optimizers = in_order(comparison["architecture"], LABELS), in_order(comparison["optimizer"], LABELS)
     flows = in_order(comparison["flow"], FLOW_STYLE)
-    marker = dict(zip(flows, MARKERS * len(flows), strict=False))
+    marker = markers(flows)
     figure = Figure(figsize=(2.7 * len(architectures) + 1.4, 2.1 * len(optimizers) + 1.5), layout="constrained")
     figure.suptitle("What a continuous-time model costs, and how far it is from the run at the edge")
     grid = figure.subplots(len(optimizers), len(architectures), squeeze=False, sharex=True, sharey="row")
@@ -55,15 +53,10 @@ def draw(comparison: DataFrame) -> Figure:
                 axes.set_title(label(architecture), loc="center", fontweight="bold")
         grid[i, 0].set_ylabel(f"{label(optimizer)}\nmean error")
     for axes in grid.flat:
-        axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        write_out_1_2_5(axes.xaxis)
     for axes in grid[-1]:
         axes.set_xlabel("gradient equivalents a step")
-    handles = [
-        Line2D([], [], color=flow_style(f).colour, marker=marker[f], linestyle="none", label=flow_style(f).label)
-        for f in flows
-    ]
+    handles = point_handles(marker)
     handles.append(
         Line2D([], [], color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label="a gradient at each end of a rod")
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from pandas import DataFrame
 
-from rodflow.figures.style import FLOW_STYLE, LABELS, MARKERS, RC, flow_style, in_order, label
+from rodflow.fidelity import NEAR
+from rodflow.figures.panels import markers, point_handles
+from rodflow.figures.style import FLOW_STYLE, LABELS, RC, flow_style, in_order, label
 
 FURTHEST = 1.6
 """Sharpness ratios are drawn at most this large; the points beyond lie on the edge."""
@@ -18,10 +19,11 @@ FURTHEST = 1.6
 def draw(fidelity: DataFrame) -> Figure:
     """``fidelity`` has the columns of fidelity.csv; medians over seeds. A column of panels for each architecture.
 
-    Above: ``error_eos_mean`` on a log axis. Below: ``sharpness_ratio``, with the band of 5% around one.
+    Above: ``error_eos_mean`` on a log axis. Below: ``sharpness_ratio``, with the band of ``NEAR`` around one.
     """
     architectures, optimizers = in_order(fidelity["architecture"], LABELS), in_order(fidelity["optimizer"], LABELS)
     flows = in_order(fidelity["flow"], FLOW_STYLE)
+    marker = markers(flows)
     medians = fidelity.groupby(["architecture", "optimizer", "flow"])[["error_eos_mean", "sharpness_ratio"]].median()
     figure = Figure(figsize=(3.2 * len(architectures) + 1.6, 0.6 * len(optimizers) + 2.6), layout="constrained")
     figure.suptitle("In the edge window: distance from the discrete run, and sharpness against it")
@@ -29,23 +31,20 @@ def draw(fidelity: DataFrame) -> Figure:
     rows = np.arange(len(optimizers))
     for j, architecture in enumerate(architectures):
         for axes, column in zip(grid[:, j], ("error_eos_mean", "sharpness_ratio"), strict=True):
-            for flow, marker in zip(flows, MARKERS * len(flows), strict=False):
+            for flow in flows:
                 keys = [(architecture, optimizer, flow) for optimizer in optimizers]
                 values = medians.reindex(keys)[column].to_numpy(float)
                 if column == "sharpness_ratio":
                     values = np.minimum(values, FURTHEST)
                 colour = flow_style(flow).colour
-                axes.plot(values, rows, marker, color=colour, markersize=5.5, markeredgecolor="white", zorder=3)
+                axes.plot(values, rows, marker[flow], color=colour, markersize=5.5, markeredgecolor="white", zorder=3)
             axes.set_yticks(rows, [label(name) for name in optimizers])
             axes.grid(axis="x", visible=False)
         grid[0, j].set(title=label(architecture), xscale="log", xlabel="mean error in the edge window")
-        grid[1, j].axvspan(0.95, 1.05, color="#e9f3ee", zorder=0)
+        grid[1, j].axvspan(1 - NEAR, 1 + NEAR, color="#e9f3ee", zorder=0)
         grid[1, j].set(xlabel=f"median sharpness / the run's\n(beyond {FURTHEST}: on the right edge)")
         grid[1, j].set_xlim(right=FURTHEST + 0.03)
     grid[0, 0].invert_yaxis()
-    handles = [
-        Line2D([], [], color=flow_style(f).colour, marker=m, linestyle="none", label=flow_style(f).label)
-        for f, m in zip(flows, MARKERS * len(flows), strict=False)
-    ]
+    handles = point_handles(marker)
     figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
     return figure

@@ -9,10 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pandas import DataFrame
 
-from rodflow.figures.panels import Cell, draw_panel
+from rodflow.figures.panels import Cell, draw_panel, mark_threshold, write_out_1_2_5
 from rodflow.figures.style import DISCRETE, FLOW_STYLE, RC, flow_style, in_order, label
 
 ENDS = "drift_free_rod"
@@ -55,7 +54,7 @@ def draw(table: DataFrame, grid: DataFrame, summary: dict[str, Any]) -> Figure:
     cell = Cell(frames, {0: discrete.reset_index()}, summary["threshold"])
     sharpness, rod, error = panels["sharpness"], panels["rod"], panels["error"]
     draw_panel(sharpness, cell, "sharpness", "sharpness")
-    sharpness.axhline(cell.threshold, color="#404040", linestyle=(0, (6, 3)), linewidth=0.9, zorder=1.5)
+    mark_threshold(sharpness, cell.threshold)
     around(sharpness, [*(rows["sharpness"] for rows in series.values()), np.array([cell.threshold])])
     sharpness.set(title="(b) lr × sharpness at the centre; dashed: threshold", ylabel="lr × sharpness")
     rods = {key: frame for key, frame in frames.items() if frame["length"].notna().any()}
@@ -125,12 +124,10 @@ def over_solid(axes: Axes) -> None:
 
 
 def plain_numbers(axes: Axes) -> None:
-    """On a logarithmic axis of less than two decades, mark 1, 2, 5 and write them out."""
+    """On a logarithmic axis of less than two decades, write out 1, 2, 5."""
     low, high = axes.get_ylim()
     if axes.get_yscale() == "log" and high < 100 * low:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        write_out_1_2_5(axes.yaxis)
 
 
 def around(axes: Axes, values: list) -> None:

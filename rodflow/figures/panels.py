@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, StrMethodFormatter
 from pandas import DataFrame
 
-from rodflow.figures.style import DISCRETE, EDGE_COLOUR, FLOW_STYLE, REPEAT_ALPHA, flow_style, in_order
+from rodflow.figures.style import DISCRETE, EDGE_COLOUR, FLOW_STYLE, INK, MARKERS, REPEAT_ALPHA, flow_style, in_order
 from rodflow.yardsticks import EDGE
 
 Series = dict[tuple[str, int], DataFrame]
@@ -148,19 +149,47 @@ def _limit(axes: Axes, drawn: dict[bool, list[np.ndarray]], log: bool, excess: f
     return axes.get_ylim()[1]
 
 
+def markers(flows: list[str]) -> dict[str, str]:
+    """The marker of each flow of a figure in which it is a point; eight of them, in turn."""
+    return dict(zip(flows, MARKERS * len(flows), strict=False))
+
+
+def point_handles(marker: dict[str, str]) -> list[Line2D]:
+    """The legend of flows that are points, by their :func:`markers`."""
+    looks = {flow: flow_style(flow) for flow in marker}
+    return [
+        Line2D([], [], color=looks[flow].colour, marker=shape, linestyle="none", label=looks[flow].label)
+        for flow, shape in marker.items()
+    ]
+
+
+def write_out_1_2_5(axis: Axis) -> None:
+    """On a logarithmic axis mark 1, 2 and 5 of each decade, with plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def mark_threshold(axes: Axes, threshold: float) -> None:
+    """A dashed line at the threshold of a sharpness."""
+    axes.axhline(threshold, color=INK, linestyle=(0, (6, 3)), linewidth=0.9, zorder=1.5)
+
+
+def edge_intervals(records: DataFrame, threshold: float) -> list[tuple[float, float]]:
+    """The stretches of steps with an effective sharpness at the edge, each record reaching half-way to the next."""
+    steps, at_edge = records["step"].to_numpy(float), records["sharpness"].to_numpy(float) >= EDGE * threshold
+    half = float(np.median(np.diff(steps))) / 2 if len(steps) > 1 else 0.5
+    changes = np.flatnonzero(np.diff(np.concatenate([[0], at_edge.astype(int), [0]])))
+    return [(steps[a] - half, steps[b - 1] + half) for a, b in zip(changes[::2], changes[1::2], strict=True)]
+
+
 def shade_edge(axes: Axes, cell: Cell) -> None:
     """Shade where the first seed's discrete sharpness is at the edge of stability."""
     if not cell.discrete:
         return
-    frame = cell.discrete[min(cell.discrete)]
-    steps, at_edge = frame["step"].to_numpy(float), frame["sharpness"].to_numpy(float) >= EDGE * cell.threshold
-    if not at_edge.any():
-        return
     limits = axes.get_xlim()
-    half = np.median(np.diff(steps)) / 2 if len(steps) > 1 else 0.5
-    changes = np.flatnonzero(np.diff(np.concatenate([[0], at_edge.astype(int), [0]])))
-    for begin, end in zip(changes[::2], changes[1::2], strict=True):
-        axes.axvspan(steps[begin] - half, steps[end - 1] + half, color=EDGE_COLOUR, linewidth=0, zorder=0)
+    for begin, end in edge_intervals(cell.discrete[min(cell.discrete)], cell.threshold):
+        axes.axvspan(begin, end, color=EDGE_COLOUR, linewidth=0, zorder=0)
     axes.set_xlim(limits)
 
 
@@ -183,10 +212,10 @@ def legend(figure: Figure, cells: list[Cell], steps: bool, columns: int) -> None
             )
         )
     if any(cell.diverged() for cell in cells):
-        mark = {"marker": "X", "markersize": 8, "markeredgecolor": "white", "color": "#404040", "linestyle": "none"}
+        mark = {"marker": "X", "markersize": 8, "markeredgecolor": "white", "color": INK, "linestyle": "none"}
         handles.append(Line2D([], [], **mark, label="Diverged: last finite point\n(on the top edge: off scale)"))
     if any(len(cell.seeds) > 1 for cell in cells):
-        faint = {"color": "#404040", "alpha": REPEAT_ALPHA}
+        faint = {"color": INK, "alpha": REPEAT_ALPHA}
         handles.append(Line2D([], [], **faint, label="Faint: further seeds"))
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))

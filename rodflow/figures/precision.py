@@ -10,12 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from rodflow.figures.panels import Cell, draw_panel, legend, shade_edge
-from rodflow.figures.style import RC, label
+from rodflow.figures.panels import Cell, draw_panel, legend, mark_threshold, shade_edge
+from rodflow.figures.style import INK, RC, label
 from rodflow.precision import FLOWS, VARIANTS
 from rodflow.precision_table import discrete_records, flow_records, onset_step, overshoot
 
-INK = "#404040"
 NOTE = (
     "Perturbed: after each step every weight is off by at most 1.2e-7 of itself, float32's epsilon.   The run's "
     "oscillation is a second difference:\nfar below the edge it shows how its path bends, and not how small the "
@@ -40,7 +39,7 @@ def draw(series: DataFrame, summary: dict[str, Any]) -> Figure:
     for column, (variant, cell) in zip(grid.T, cells.items(), strict=True):
         sharpness, rod, error = column
         draw_panel(sharpness, cell, "sharpness", "sharpness", scale=threshold, excess=1.3, least=highest)
-        sharpness.axhline(1, color=INK, linestyle=(0, (6, 3)), linewidth=0.9, zorder=1.5)
+        mark_threshold(sharpness, 1.0)
         draw_panel(rod, cell, "rod_length", "oscillation", log=True)
         draw_panel(error, cell, "error", log=True)
         error.set_xlabel("optimizer step")

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from rodflow.storage import atomic
 
-"""A run is at the edge from this share of the threshold on; as in ``rodflow.yardsticks``, which needs torch."""
+INK = "#404040"
+"""Of what belongs to no flow: thresholds, marks and notes."""
 EDGE_COLOUR = "#f7f2dd"
 REPEAT_ALPHA = 0.35
 """Opacity of the seeds after the first."""
@@ -93,7 +94,7 @@ def label(name: str) -> str:
 
 def flow_style(flow: str) -> LineStyle:
     """The line of a flow; an unknown one is a thin dark line under its own name."""
-    return FLOW_STYLE.get(flow, LineStyle(flow, "#404040", (0, (1, 3)), 1.2))
+    return FLOW_STYLE.get(flow, LineStyle(flow, INK, (0, (1, 3)), 1.2))
 
 
 def in_order(names, known) -> list:

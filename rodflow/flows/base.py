@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,6 +82,21 @@ class Solver:
                 )[1]
         except AssertionError as error:  # torchdiffeq's way to say that its step underflowed or ran out
             raise FlowDiverged(str(error)) from error
+
+
+def midpoint_steps(
+    move: Callable[[Tensor, Tensor, float, float], Tensor], y: Tensor, t0: float, t1: float, longest: float
+) -> Tensor:
+    """y at t1 from y at t0 by the midpoint rule, in equal steps no longer than ``longest``.
+
+    ``move(y, at, t, h)`` is y after a time h, with the velocity taken at the point ``at``, time t.
+    """
+    steps = max(1, math.ceil((t1 - t0) / longest - 1e-9))
+    h = (t1 - t0) / steps
+    for i in range(steps):
+        t = t0 + i * h
+        y = move(y, move(y, y, t, h / 2), t + h / 2, h)
+    return y
 
 
 class Flow:

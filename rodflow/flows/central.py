@@ -14,7 +14,7 @@ from rodflow.curvature import Curvature
 from rodflow.discrete import Window
 from rodflow.errors import InvalidInput
 from rodflow.flows import complementarity
-from rodflow.flows.base import Flow, FlowDiverged, Solver
+from rodflow.flows.base import Flow, FlowDiverged, Solver, midpoint_steps
 from rodflow.objective import Objective
 from rodflow.optimizers import State, StepMap
 
@@ -102,12 +102,7 @@ class CentralFlow(Flow):
         return self.pack(torch.cat([w, m]), w.new_zeros(len(w), self.curvature.count), nu)
 
     def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
-        steps = max(1, math.ceil((t1 - t0) / self.solver.step - 1e-9))
-        h = (t1 - t0) / steps
-        for i in range(steps):
-            t = t0 + i * h
-            y = self._move(y, self._move(y, y, t, h / 2), t + h / 2, h)
-        return y
+        return midpoint_steps(self._move, y, t0, t1, self.solver.step)
 
     def _move(self, y: Tensor, at: Tensor, t: float, h: float) -> Tensor:
         """y after a time h, with Sigma and the velocity taken at the point ``at``, time t."""

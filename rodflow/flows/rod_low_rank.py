@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rodflow.discrete import Window
 from rodflow.errors import InvalidInput
-from rodflow.flows.base import FlowDiverged, Solver
+from rodflow.flows.base import FlowDiverged, Solver, midpoint_steps
 from rodflow.flows.rod import RodFlow
 from rodflow.objective import Objective
 from rodflow.optimizers import StepMap
@@ -43,15 +43,7 @@ class LowRankRodFlow(RodFlow):
         return self.pack(z, columns, nu)
 
     def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
-        steps = max(1, math.ceil((t1 - t0) / self.solver.step - 1e-9))
-        h = (t1 - t0) / steps
-        for i in range(steps):
-            y = self._step(y, t0 + i * h, h)
-        return y
-
-    def _step(self, y: Tensor, t: float, h: float) -> Tensor:
-        middle = self._move(y, y, t, h / 2)
-        return self._move(y, middle, t + h / 2, h)
+        return midpoint_steps(self._move, y, t0, t1, self.solver.step)
 
     def _move(self, y: Tensor, at: Tensor, t: float, h: float) -> Tensor:
         """y after a time h, with the source and the centre's velocity taken at the point ``at``, time t."""

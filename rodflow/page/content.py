@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 import yaml
 
 from rodflow.config import Config
 from rodflow.figures.overview import two_digits
+from rodflow.figures.panels import edge_intervals
 from rodflow.figures.style import DISCRETE, FLOW_STYLE, flow_style, label
 from rodflow.page.chart import Line, key, svg
 from rodflow.page.template import PAGE, STYLE
 from rodflow.replication import Claim, remake
-from rodflow.yardsticks import EDGE
 
 CHARTED = ("stable", "rod", "drift_free_rod")
 """The flows that the small charts show, where a cell has one of them; otherwise they show all that it has."""
@@ -140,16 +139,8 @@ def _chart(files: CellFiles, title: str) -> str:
         reached = series["error"].dropna()
         last = two_digits(float(reached.iloc[-1])) if len(reached) else "unknown"
         described.append(f"{style.label} ends at {last}{', stopped early' * stopped}")
-    at_edge = (late["sharpness"] >= EDGE * threshold).to_numpy()
     description = f"Error against step, {title}: {'; '.join(described)}."
-    return svg(lines, _intervals(late["step"].to_numpy(float), at_edge), description)
-
-
-def _intervals(steps: np.ndarray, inside: np.ndarray) -> list[tuple[float, float]]:
-    """The stretches of steps whose records are inside, each record reaching half-way to its neighbours."""
-    half = float(np.median(np.diff(steps))) / 2 if len(steps) > 1 else 0.5
-    changes = np.flatnonzero(np.diff(np.concatenate([[0], inside.astype(int), [0]])))
-    return [(steps[a] - half, steps[b - 1] + half) for a, b in zip(changes[::2], changes[1::2], strict=True)]
+    return svg(lines, edge_intervals(late, threshold), description)
 
 
 def _facts(files: CellFiles) -> list[tuple[str, str]]:

@@ -104,7 +104,7 @@ def costs(result: FlowRun, product_in_gradients: float) -> dict[str, float | Non
     if not len(reached):
         return dict.fromkeys(COSTS)
     last = reached.iloc[-1]
-    gradients, products = last[["gradients", "hessian_vector_products"]] / (last["step"] - result.start)
-    equivalents = gradients + product_in_gradients * products
-    per_step = (gradients, products, equivalents, result.seconds / (last["step"] - result.start))
-    return {name: float(value) for name, value in zip(COSTS, per_step, strict=True)}
+    spent = Cost(gradients=last["gradients"], hessian_vector_products=last["hessian_vector_products"])
+    equivalents = spent.in_gradients(product_in_gradients)
+    asked = (spent.gradients, spent.hessian_vector_products, equivalents, result.seconds)
+    return {name: float(value / (last["step"] - result.start)) for name, value in zip(COSTS, asked, strict=True)}

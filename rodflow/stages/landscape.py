@@ -19,10 +19,10 @@ from rodflow.problems.landscapes import LANDSCAPES
 from rodflow.progress import log
 from rodflow.provenance import provenance
 from rodflow.storage import write_json, write_table
-from rodflow.yardsticks import Observer
+from rodflow.yardsticks import LANDSCAPE_COLUMNS, Observer
 
 LANDSCAPE_FLOWS = ("stable", "rod", "drift_free_rod")
-COLUMNS = ["landscape", "flow", "step", "x", "y", "plus_x", "plus_y", "minus_x", "minus_y", "loss", "sharpness"]
+COLUMNS = ["landscape", "flow", *LANDSCAPE_COLUMNS]
 """Every step of the run and of each flow has a row:
 
 flow               ``discrete`` for the run

@@ -14,8 +14,9 @@ from rodflow.provenance import provenance
 from rodflow.stages.discrete import run_cell
 from rodflow.stages.flow import run_flow
 from rodflow.storage import read_json, read_table, write_json, write_table
+from rodflow.yardsticks import STUDY_COLUMNS
 
-COLUMNS = ["variant", "flow", "step", "sharpness", "oscillation", "rod_length", "error"]
+COLUMNS = ["variant", "flow", *STUDY_COLUMNS]
 
 
 def study(config: Config, architecture: str, optimizer: str, seed: int, dataset: Path, output: Path) -> None:
