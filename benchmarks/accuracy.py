@@ -48,6 +48,7 @@ def cell_errors(
         output = flow_file(folder, *cell, flow)
         changed = config.model_copy(update={"solvers": {flow: SolverSettings(**settings)}})
         run_flow(changed, *cell, flow, dataset, run.with_suffix(".h5"), output)
+        seconds = read_json(output.with_suffix(".json"))["seconds"]
         for row in at_the_edge(read_table(output), summary).itertuples():
             rows.append(
                 dict(zip(CELL, cell, strict=True))
@@ -56,7 +57,7 @@ def cell_errors(
                     "step": row.step,
                     "error": row.error,
                     "gradients_per_step": row.gradients / (row.step - summary["flow_start"]),
-                    "seconds": read_json(output.with_suffix(".json"))["seconds"],
+                    "seconds": seconds,
                 }
             )
     return rows

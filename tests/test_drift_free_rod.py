@@ -175,10 +175,11 @@ def test_rounding_errors_are_bounded_and_the_same_each_time():
     assert torch.equal(flow.round(7.0, y), rounded)
     assert not torch.equal(flow.round(8.0, y), rounded)
     assert torch.equal(flow.round(7.5, y), y)
-    other = [flow.round(7.0, y)]
-    for flow.draw in (1, 2, 999):
-        other.append(flow.round(7.0, y))
-    assert not any(torch.equal(x, z) for x, z in combinations(other, 2))
+    drawn = []
+    for draw in (0, 1, 2, 999):
+        flow.draw = draw
+        drawn.append(flow.round(7.0, y))
+    assert not any(torch.equal(x, z) for x, z in combinations(drawn, 2))
     flow.seed = 0.0
     assert torch.equal(flow.round(7.0, y), y)
 

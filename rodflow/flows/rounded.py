@@ -57,9 +57,10 @@ class RoundedFlow(Flow):
 
     def errors(self, w: Tensor, t: float) -> Tensor:
         """The rounding errors ``[d]`` of weights w in the run's step to t; zero unless t is a whole number."""
-        if t != math.floor(t):
+        size = self.seed * self.rounding
+        if not size or t != math.floor(t):
             return torch.zeros_like(w)
-        return rounding_errors(w, self.seed * self.rounding, int(t) + self.draw * STEPS)
+        return rounding_errors(w, size, int(t) + self.draw * STEPS)
 
     def unit(self, y: Tensor, t0: float, t1: float) -> Tensor:
         """y at t1 from y at t0, no more than a unit of time later."""
