@@ -6,7 +6,8 @@ import pandas as pd
 
 from rodflow import markdown
 from rodflow.config import MODELLED
-from rodflow.tables import CELL, COSTS
+from rodflow.tables import CELL
+from rodflow.yardsticks import COSTS
 
 COLUMNS = [
     "architecture",

@@ -188,6 +188,7 @@ class Config(Strict):
     optimizers: list[OptimizerName] = Field(min_length=1)
     flows: list[FlowName] = Field(min_length=1)
     seeds: list[Seed] = Field([0], min_length=1)
+    seeds_of: dict[Architecture, Annotated[list[Seed], Field(min_length=1)]] = {}
     landscapes: list[LandscapeName] = []
     dtype: Literal["float32", "float64"] = "float32"
     perturbation: NotNegative = 0.0
@@ -217,6 +218,9 @@ class Config(Strict):
             names = getattr(self, name)
             if len(set(names)) != len(names):
                 raise InvalidInput(name, names, "each named once")
+        for architecture, seeds in self.seeds_of.items():
+            if len(set(seeds)) != len(seeds):
+                raise InvalidInput(f"seeds_of.{architecture}", seeds, "each named once")
         for architecture, optimizer, _ in self.cells + self.precision_studies:
             if optimizer not in self.learning_rates.get(architecture, {}):  # type: ignore[call-overload]
                 key = f"learning_rates.{architecture}.{optimizer}"
@@ -234,7 +238,20 @@ class Config(Strict):
     @property
     def cells(self) -> list[tuple[str, str, int]]:
         """Architecture, optimizer and seed of each cell."""
-        return [(a, o, s) for a in self.architectures for o in self.optimizers for s in self.seeds]
+        return [(a, o, s) for a in self.architectures for o in self.optimizers for s in self.seeds_for(a)]
+
+    def seeds_for(self, architecture: str) -> list[int]:
+        """The seeds of an architecture's cells: its own in ``seeds_of``, else the shared ``seeds``."""
+        return self.seeds_of.get(architecture, self.seeds)  # type: ignore[call-overload]
+
+    @property
+    def seeds_named(self) -> str:
+        """The seeds of all cells in words, for example ``seeds 0 (mlp: 0, 1)``."""
+        shared, own = ", ".join(map(str, self.seeds)), []
+        for architecture in self.architectures:
+            if self.seeds_for(architecture) != self.seeds:
+                own.append(f"{architecture}: {', '.join(map(str, self.seeds_for(architecture)))}")
+        return f"seeds {shared}" + (f" ({'; '.join(own)})" if own else "")
 
     def flows_of(self, optimizer: str) -> list[FlowName]:
         """The config's flows that model this optimizer: those that its cells have."""
@@ -248,7 +265,8 @@ class Config(Strict):
     @property
     def precision_studies(self) -> list[tuple[str, str, int]]:
         """Architecture, optimizer and seed of each cell whose precision is studied; the grid need not hold it."""
-        return [(*name.split("-"), s) for name in self.precision_cells for s in self.seeds]  # type: ignore[misc]
+        named = [name.split("-") for name in self.precision_cells]
+        return [(architecture, o, s) for architecture, o in named for s in self.seeds_for(architecture)]
 
     @property
     def horizon(self) -> int:

@@ -11,8 +11,7 @@ import pandas as pd
 from rodflow.errors import InvalidInput
 from rodflow.layout import discrete_file, flow_file, grid_file, landscape_file, precision_file
 from rodflow.storage import read_json, read_table
-from rodflow.tables import COSTS
-from rodflow.yardsticks import LANDSCAPE_COLUMNS, SERIES_COLUMNS, STUDY_COLUMNS
+from rodflow.yardsticks import COSTS, LANDSCAPE_COLUMNS, SERIES_COLUMNS, STUDY_COLUMNS
 
 Table = tuple[pd.DataFrame, dict[str, Any]]
 """A table and its summary, which lies beside it as JSON."""

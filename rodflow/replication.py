@@ -236,7 +236,7 @@ def markdown(rows: list[Claim], config: Config, errors: pd.DataFrame, source: st
     data, sizes = config.data, config.sizes.model_dump()
     settings = (
         f"{len(config.architectures)} architectures x {len(config.optimizers)} optimizers, "
-        f"seeds {', '.join(map(str, config.seeds))}, "
+        f"{config.seeds_named}, "
         f"{data.examples} examples of {data.dataset}, {config.loss} loss, {config.steps} full-batch steps; "
         + "; ".join(f"{name} with {_sizes(sizes[name])}" for name in config.architectures)
     )

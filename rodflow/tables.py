@@ -8,17 +8,10 @@ import numpy as np
 import pandas as pd
 
 from rodflow import markdown
-from rodflow.yardsticks import EDGE, ONSET
+from rodflow.yardsticks import COSTS, EDGE, ONSET
 
 CELL = ["architecture", "optimizer", "seed"]
 """What a cell is known by in every table."""
-COSTS = [
-    "gradients_per_step",
-    "hessian_vector_products_per_step",
-    "gradient_equivalents_per_step",
-    "seconds_per_step",
-]
-"""What a flow costs per optimizer step, without the measuring of it."""
 ERROR_COLUMNS = [
     "architecture",
     "optimizer",

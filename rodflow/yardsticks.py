@@ -19,6 +19,14 @@ EDGE = 0.9
 ONSET = 0.1
 """The oscillation has set in where its part along the sharpest direction first exceeds this share of its largest."""
 
+COSTS = [
+    "gradients_per_step",
+    "hessian_vector_products_per_step",
+    "gradient_equivalents_per_step",
+    "seconds_per_step",
+]
+"""What a flow costs per optimizer step, without the measuring of it."""
+
 SERIES_COLUMNS = [
     "step",
     "error",

@@ -54,6 +54,9 @@ def test_names_in_the_schema_are_those_of_the_code():
         ({"steps": "many"}, "steps", "many"),
         ({"seeds": [-1]}, "seeds.0", "-1"),
         ({"seeds": []}, "seeds", "[]"),
+        ({"seeds_of": {"mlp": []}}, "seeds_of.mlp", "[]"),
+        ({"seeds_of": {"rnn": [1]}}, "seeds_of.rnn", "rnn"),
+        ({"seeds_of": {"mlp": [1, 1]}}, "seeds_of.mlp", "[1, 1]"),
         ({"optimizers": ["gd", "gd"]}, "optimizers", "gd"),
         ({"dtype": "float16"}, "dtype", "float16"),
         ({"device": "tpu"}, "device", "tpu"),
@@ -95,6 +98,14 @@ def test_studied_cells_by_seed():
     config = configuration.parse(smoke(precision_cells=["vit-gd", "mlp-adam"], seeds=[0, 3], architectures=["vit"]))
     assert config.precision_studies == [("vit", "gd", 0), ("vit", "gd", 3), ("mlp", "adam", 0), ("mlp", "adam", 3)]
     assert configuration.parse(smoke(precision_cells=[])).precision_studies == []
+
+
+def test_an_architectures_own_seeds_take_the_place_of_the_shared_ones():
+    config = configuration.parse(smoke(seeds_of={"mlp": [1, 0]}, optimizers=["gd"], precision_cells=["mlp-gd"]))
+    assert config.cells == [("mlp", "gd", 1), ("mlp", "gd", 0), ("vit", "gd", 0)]
+    assert config.precision_studies == [("mlp", "gd", 1), ("mlp", "gd", 0)]
+    assert config.seeds_named == "seeds 0 (mlp: 1, 0)"
+    assert configuration.parse(smoke()).seeds_named == "seeds 0"
 
 
 def test_cells_have_the_flows_that_model_their_optimizer():

@@ -72,7 +72,7 @@ def test_the_table_of_a_study(results):
     assert list(table.columns) == precision_table.COLUMNS
     assert list(table["variant"]) == list(VARIANTS)
     assert np.isfinite(table["overshoot"]).all()
-    assert read_json(results / "tables/precision.json")["config"]["precision_cells"] == ["mlp-gd"]
+    assert read_json(results / "tables/precision.json")["config"]["cells"] == [["mlp", "gd", 0]]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def render(
     """The page as HTML. ``cells`` by architecture and optimizer; ``figures``: a text by name, a path without suffix
     from the page; ``made``: the provenance of the tables."""
     charted = [flow for flow in config.flows if any(flow in _charted(cell.series) for cell in cells.values())]
+    repeated = any(len(config.seeds_for(architecture)) > 1 for architecture in config.architectures)
     legend = [("Discrete run: its oscillation", key(flow_style(DISCRETE)))]
     legend += [(flow_style(flow).label, key(flow_style(flow))) for flow in FLOW_STYLE if flow in charted]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -52,7 +53,7 @@ def render(
         run=config.run,
         about=_about(config),
         claims=claims,
-        seeds_note="" if len(config.seeds) == 1 else "; medians over seeds, and the chart shows the first",
+        seeds_note="; medians over seeds, and the chart shows the first" if repeated else "",
         legend=legend,
         rows=[
             (
@@ -75,7 +76,8 @@ def _about(config: Config) -> str:
     data = config.data
     return (
         f"{len(config.architectures)} architectures, {len(config.optimizers)} optimizers, "
-        f"{len(config.seeds)} seed{'s' * (len(config.seeds) > 1)}: full-batch training for {config.steps} steps "
+        f"{len(config.cells)} cell{'s' * (len(config.cells) > 1)} with {config.seeds_named}: "
+        f"full-batch training for {config.steps} steps "
         f"on {data.examples} examples of {data.dataset}, and {len(config.flows)} continuous-time models beside it."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 
@@ -12,10 +13,15 @@ from rodflow.storage import write_images, write_json
 
 
 def prepare(config: Config, output: Path) -> None:
-    """Read, select and normalise the configured images; ``output`` is an .npz, its provenance the .json beside it."""
+    """Read, select and normalise the configured images; ``output`` is an .npz, its provenance the .json beside it.
+
+    ``images`` there is the sha256 of the images and labels as they are used: two runs with the same have the same data.
+    """
     begun = time.monotonic()
     data = config.data
     x, y = datasets.digits() if data.dataset == "digits" else datasets.cifar10(data.file, data.folder)
     images = datasets.select(x, y, data.examples, data.classes, data.normalise)
     write_images(output, images.x, images.y, images.classes)
-    write_json(output.with_suffix(".json"), provenance(data.model_dump(mode="json"), time.monotonic() - begun))
+    digest = hashlib.sha256(images.x.tobytes() + images.y.tobytes()).hexdigest()
+    record = {"images": digest} | provenance(data.model_dump(mode="json"), time.monotonic() - begun)
+    write_json(output.with_suffix(".json"), record)

@@ -32,7 +32,7 @@ CellData = tuple[dict[tuple[str, int], pd.DataFrame], dict[int, pd.DataFrame], f
 def cell_data(config: Config, results: Path, architecture: str, optimizer: str) -> CellData:
     """A cell's flow series by (flow, seed), its discrete records by seed, and its threshold."""
     series, discrete, threshold = {}, {}, float("nan")
-    for seed in config.seeds:
+    for seed in config.seeds_for(architecture):
         cell = (architecture, optimizer, seed)
         discrete[seed], summary = intermediates.discrete_run(results, *cell)
         threshold = summary["threshold"]
@@ -55,7 +55,8 @@ def draw_architecture(config: Config, results: Path, names: Names) -> Figure:
 
 
 def draw_precision(config: Config, results: Path, names: Names) -> Figure:
-    study = intermediates.precision_study(results, names["architecture"], names["optimizer"], config.seeds[0])
+    architecture, optimizer = names["architecture"], names["optimizer"]
+    study = intermediates.precision_study(results, architecture, optimizer, config.seeds_for(architecture)[0])
     return precision_figure.draw(*study)
 
 

@@ -14,7 +14,7 @@ from rodflow.storage import read_json, write_text
 
 def cell_files(config: Config, results: Path, architecture: str, optimizer: str) -> CellFiles:
     """The files of a cell's first seed."""
-    cell = (architecture, optimizer, config.seeds[0])
+    cell = (architecture, optimizer, config.seeds_for(architecture)[0])
     run = intermediates.discrete_run(results, *cell)
     flows = {name: intermediates.flow(results, *cell, name, run) for name in config.flows_of(optimizer)}
     series = {name: table for name, (table, _) in flows.items()}

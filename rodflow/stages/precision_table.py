@@ -20,5 +20,4 @@ def aggregate_studies(config: Config, results: Path) -> None:
         rows += precision_table.rows(*precision_study(results, *cell))
     output = results / "tables" / "precision.csv"
     write_table(output, precision_table.table(rows))
-    settings = {"precision_cells": config.precision_cells, "seeds": config.seeds}
-    write_json(output.with_suffix(".json"), provenance(settings, time.monotonic() - begun))
+    write_json(output.with_suffix(".json"), provenance({"cells": config.precision_studies}, time.monotonic() - begun))

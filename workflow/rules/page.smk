@@ -4,7 +4,7 @@
 rule page:
     input:
         TABLES,
-        files_of([cell for cell in CONFIG.cells if cell[2] == CONFIG.seeds[0]]),
+        files_of([cell for cell in CONFIG.cells if cell[2] == CONFIG.seeds_for(cell[0])[0]]),
         all_figures(),
         precision_outputs(),
     output:

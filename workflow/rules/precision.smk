@@ -49,7 +49,7 @@ rule precision_table:
         runtime=10,
     params:
         config=CONFIG_FILE,
-        settings=[CONFIG.precision_cells, CONFIG.seeds],
+        settings=CONFIG.precision_studies,
         code=code_digest("rodflow.stages.precision_table"),
         results=results_of,
     shell:
@@ -59,7 +59,9 @@ rule precision_table:
 
 rule precision_figure:
     input:
-        lambda wildcards: studies_of([(wildcards.architecture, wildcards.optimizer, CONFIG.seeds[0])]),
+        lambda wildcards: studies_of(
+            [(wildcards.architecture, wildcards.optimizer, CONFIG.seeds_for(wildcards.architecture)[0])]
+        ),
     output:
         drawn(
             f"{FIGURES}/precision/{{architecture}}-{{optimizer}}",
