@@ -14,8 +14,8 @@ from benchmarks.cost import costs
 from benchmarks.report import render
 from benchmarks.scaling import scaling
 from rodflow import config as configuration
-from rodflow.provenance import provenance
-from rodflow.storage import write_table, write_text
+from rodflow.provenance import git_commit
+from rodflow.storage import write_json, write_table, write_text
 
 PARTS = ("cost", "accuracy", "scaling")
 
@@ -42,19 +42,18 @@ def main() -> None:
     for part in chosen.parts:
         if part not in PARTS:
             parser.error(f"got {part}, allowed: {', '.join(PARTS)}")
-    parts = chosen.parts or PARTS
     variants = [variant for variant in VARIANTS if variant.startswith(chosen.variants)]
-    if "cost" in parts:
-        paper = configuration.load(chosen.paper).model_copy(update={"threads": chosen.processes})
-        write_table(chosen.tables / "cost.csv", costs(paper, chosen.optimizers, chosen.dtypes, chosen.examples))
-    if "accuracy" in parts:
-        write_table(
-            chosen.tables / "accuracy.csv", errors(configuration.load(chosen.config), chosen.processes, variants)
-        )
-    if "scaling" in parts:
-        write_table(chosen.tables / "scaling.csv", scaling(chosen.processes))
-    commit = provenance({}, 0.0)["commit"]
-    write_text(chosen.page, render(chosen.tables, f"{machine()} Commit {commit}."))
+    paper = configuration.load(chosen.paper).model_copy(update={"threads": chosen.processes})
+    measure = {
+        "cost": lambda: costs(paper, chosen.optimizers, chosen.dtypes, chosen.examples),
+        "accuracy": lambda: errors(configuration.load(chosen.config), chosen.processes, variants),
+        "scaling": lambda: scaling(chosen.processes),
+    }
+    for part in chosen.parts or PARTS:
+        table = measure[part]()
+        write_table(chosen.tables / f"{part}.csv", table)
+        write_json(chosen.tables / f"{part}.json", {"machine": f"{machine()} Commit {git_commit()}."})
+    write_text(chosen.page, render(chosen.tables))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pandas as pd
 
 from benchmarks.accuracy import convergence, curve
 from rodflow import markdown
+from rodflow.storage import read_json
 
 NUMBER = "{:.3g}"
 
@@ -27,9 +28,17 @@ def cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def render(folder: Path, machine: str) -> str:
-    """The page; a section for each table that ``folder`` has, with the commit and machine it was measured on."""
-    parts = ["# What a unit of flow time costs, and what it buys", machine]
+def measured_on(folder: Path, part: str) -> str:
+    """The machine and the commit that a part was measured on, as a sentence."""
+    return read_json(folder / f"{part}.json", machine=str)["machine"]
+
+
+def render(folder: Path) -> str:
+    """The page; a section for each table that ``folder`` has, with the commit and machine it was measured on.
+
+    Raises: ``InvalidInput`` if a table has no such record beside it.
+    """
+    parts = ["# What a unit of flow time costs, and what it buys"]
     parts.append(
         "Time is counted in optimizer steps. A gradient equivalent is the work of one full-batch gradient; a "
         "Hessian-vector product counts with the ratio of its floating-point operations to a gradient's. "
@@ -39,6 +48,7 @@ def render(folder: Path, machine: str) -> str:
         table = pd.read_csv(file)
         parts += [
             "## Paper-scale networks",
+            measured_on(folder, "cost"),
             "Below the edge, from the same state, timed in turns. `overhead`: seconds over those of a discrete step, "
             "over the gradient equivalents, less one. `peak mib`: growth of the process' memory over all rows of its "
             "architecture, optimizer and dtype.",
@@ -48,6 +58,7 @@ def render(folder: Path, machine: str) -> str:
         table = pd.read_csv(file)
         parts += [
             "## Error against cost, over the cells of config.yaml",
+            measured_on(folder, "accuracy"),
             "Mean error in the edge window over that of the default, median and largest over the cells.",
             shown(curve(table).reset_index()),
             "## Is the integration converged?",
@@ -59,7 +70,7 @@ def render(folder: Path, machine: str) -> str:
         ]
     if (file := folder / "scaling.csv").exists():
         table = pd.read_csv(file)
-        parts.append("## Growth of the drift-free rod flow's cost")
+        parts += ["## Growth of the drift-free rod flow's cost", measured_on(folder, "scaling")]
         for varied, rows in table.groupby("varied", sort=False):
             rows = rows.dropna(axis=1, how="all").drop(columns="varied").copy()
             if varied in ("parameters", "examples"):

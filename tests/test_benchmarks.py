@@ -10,6 +10,7 @@ from benchmarks.cost import MODELS, cell_costs
 from benchmarks.measure import in_a_process, interleaved
 from benchmarks.report import render, shown
 from benchmarks.scaling import unit
+from rodflow.errors import InvalidInput
 from rodflow.problems import Problem
 
 
@@ -84,7 +85,10 @@ def test_curve_is_relative_to_the_default():
 
 def test_page(tmp_path):
     table().to_csv(tmp_path / "accuracy.csv", index=False)
-    page = render(tmp_path, "A machine.")
+    with pytest.raises(InvalidInput, match="accuracy"):
+        render(tmp_path)
+    (tmp_path / "accuracy.json").write_text('{"machine": "A machine."}')
+    page = render(tmp_path)
     assert "A machine." in page and "## Paper-scale" not in page and DEFAULT in page
     assert shown(pd.DataFrame({"a_b": [1234567, 2], "c": [0.12345, float("nan")]})).splitlines()[2:] == [
         "| 1,234,567 | 0.123 |",
