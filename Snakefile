@@ -12,6 +12,7 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 
+
 if not INCOMPLETE:  # an incomplete run's tables are of what is there: nothing is trained or integrated for them
 
     include: "workflow/rules/dataset.smk"

@@ -18,9 +18,10 @@ from rodflow.yaml_reader import read_yaml
 try:
     for path in workflow.configfiles:
         read_yaml(path)  # Snakemake, which merged these, takes what changes a value silently, such as a key given twice
-    INCOMPLETE = config.pop("incomplete", False)  # of this call, no setting of the results
-    if not isinstance(INCOMPLETE, bool):
-        raise InvalidInput("incomplete", INCOMPLETE, "true or false")
+    said = config.pop("incomplete", False)  # of this call, no setting of the results; text on the command line
+    if str(said).lower() not in ("true", "false"):
+        raise InvalidInput("incomplete", said, "true or false")
+    INCOMPLETE = str(said).lower() == "true"
     CONFIG = configuration.parse(config)
     RESULTS = f"results/{CONFIG.run}"
     THERE = found(CONFIG, RESULTS, INCOMPLETE)
