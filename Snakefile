@@ -11,9 +11,15 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/dataset.smk"
-include: "workflow/rules/discrete.smk"
-include: "workflow/rules/flows.smk"
+
+
+if not INCOMPLETE:  # an incomplete run's tables are of what is there: nothing is trained or integrated for them
+
+    include: "workflow/rules/dataset.smk"
+    include: "workflow/rules/discrete.smk"
+    include: "workflow/rules/flows.smk"
+
+
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/precision.smk"
@@ -31,6 +37,8 @@ onstart:
 
 onsuccess:
     FORK_SERVER.stop()
+    if MISSING:
+        print(f"Incomplete: {len(MISSING)} missing, see {RESULTS}/tables/summary.md", file=sys.stderr)
 
 
 onerror:

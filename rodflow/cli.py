@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rodflow import config as configuration
-from rodflow.errors import InvalidInput, cut
+from rodflow.errors import InvalidInput, JobsFailed, cut
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -97,12 +97,17 @@ def landscape(
 Results = Annotated[Path, typer.Option(help="The run's results folder.")]
 
 
+Incomplete = Annotated[
+    bool, typer.Option("--incomplete", help="Make do with what is finished, and say what is missing.")
+]
+
+
 @app.command()
-def tables(config: ConfigFile, results: Results) -> None:
+def tables(config: ConfigFile, results: Results, incomplete: Incomplete = False) -> None:
     """Aggregate all cells into errors.csv, thresholds.csv, fidelity.csv, comparison.csv and summary.md."""
     from rodflow.stages.tables import aggregate
 
-    aggregate(configuration.load(config), results)
+    aggregate(configuration.load(config), results, incomplete)
 
 
 @app.command()
@@ -114,11 +119,11 @@ def replication(config: ConfigFile, results: Results) -> None:
 
 
 @app.command()
-def precision_table(config: ConfigFile, results: Results) -> None:
+def precision_table(config: ConfigFile, results: Results, incomplete: Incomplete = False) -> None:
     """Aggregate all precision studies into precision.csv."""
     from rodflow.stages.precision_table import aggregate_studies
 
-    aggregate_studies(configuration.load(config), results)
+    aggregate_studies(configuration.load(config), results, incomplete)
 
 
 @app.command()
@@ -132,12 +137,13 @@ def figure(
     architecture: Architecture = "",
     optimizer: Optimizer = "",
     landscape: Landscape = "",
+    incomplete: Incomplete = False,
 ) -> None:
     """Draw one figure from the files of a run."""
     from rodflow.stages.figure import draw_figure
 
     names = {"architecture": architecture, "optimizer": optimizer, "landscape": landscape}
-    draw_figure(configuration.load(config), results, kind, output, **names)
+    draw_figure(configuration.load(config), results, kind, output, incomplete, **names)
 
 
 @app.command()
@@ -145,11 +151,12 @@ def page(
     config: ConfigFile,
     results: Results,
     output: Annotated[Path, typer.Option(help="The page, index.html in the folder of the run's figures.")],
+    incomplete: Incomplete = False,
 ) -> None:
     """Lay out all claims, cells and figures of a run on one page."""
     from rodflow.stages.page import lay_out
 
-    lay_out(configuration.load(config), results, output)
+    lay_out(configuration.load(config), results, output, incomplete)
 
 
 @app.command()
@@ -162,7 +169,10 @@ def schema() -> None:
 def run(
     config: ConfigFile, root: Annotated[Path, typer.Option(help="Where results/ and figures/ go.")] = Path(".")
 ) -> None:
-    """Run all stages of a config one after the other, without Snakemake; finished cells are not run again."""
+    """Run all stages of a config one after the other, without Snakemake; finished cells are not run again.
+
+    What fails is named at the end; the tables are then of what is finished.
+    """
     from rodflow.stages.everything import run_everything
 
     run_everything(configuration.load(config), root)
@@ -170,6 +180,8 @@ def run(
 
 def main(program: str | None = None) -> None:
     """Run the command line; a wrong input ends with one line on standard error and exit status 2.
+
+    A file that cannot be written, and jobs of many that failed (a line each), end with exit status 1.
 
     ``program`` is how messages name the command; by default the name by which it was called.
     """
@@ -180,6 +192,9 @@ def main(program: str | None = None) -> None:
     except InvalidInput as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except JobsFailed as error:
+        print(*(f"error: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)
+        sys.exit(1)
     except OSError as error:
         print(f"error: {cut(str(error))}", file=sys.stderr)
         sys.exit(1)

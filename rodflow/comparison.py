@@ -19,6 +19,7 @@ COLUMNS = [
     "ratio_to_stable",
     *COSTS,
     "diverged_at",
+    "missing",
 ]
 
 

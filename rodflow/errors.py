@@ -37,3 +37,11 @@ class InvalidInput(ValueError):
         self.key, self.value, self.allowed = key, value, allowed
         name = cut(key if key.isprintable() and key.strip() else repr(key))
         super().__init__(f"{name}: got {cut(EXCERPT.repr(value))}, allowed: {cut(allowed)}")
+
+
+class JobsFailed(Exception):
+    """Some of many jobs failed, the others went on; the message has a line for each, its name and what went wrong."""
+
+    def __init__(self, failed: dict[str, str]):
+        self.failed = failed
+        super().__init__("\n".join(f"{name}: {cut(said)}" for name, said in failed.items()))

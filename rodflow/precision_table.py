@@ -20,6 +20,7 @@ COLUMNS = [
     "overshoot",
     *(f"error_eos_mean_{flow}" for flow in FLOWS),
     "ratio",
+    "missing",
 ]
 
 
@@ -78,6 +79,11 @@ def rows(series: pd.DataFrame, summary: dict[str, Any]) -> list[dict[str, Any]]:
             | {"ratio": ratio(flows["stable"], flows["drift_free_rod"], summary)}
         )
     return found
+
+
+def missing_row(cell: tuple[str, str, int]) -> dict[str, Any]:
+    """The row of a study that is not finished."""
+    return dict(zip(CELL, cell, strict=True)) | {"missing": "study"}
 
 
 def table(found: list[dict[str, Any]]) -> pd.DataFrame:

@@ -24,7 +24,7 @@ def errors():
         for optimizer, flows in {"gd": ("stable", "drift_free_rod", "central"), "adam": ("stable", "rod")}.items()
         for flow, error in zip(flows, (0.4, 0.01, 0.1), strict=False)
     ]
-    frame = pd.DataFrame(rows).reindex(columns=ERROR_COLUMNS)
+    frame = pd.DataFrame(rows).reindex(columns=[*ERROR_COLUMNS, "missing"])
     frame["error_eos_common"] = frame["error_eos_mean"] / 2
     frame["gradients_per_step"], frame["hessian_vector_products_per_step"] = 8.0, 50.0
     frame["gradient_equivalents_per_step"], frame["seconds_per_step"] = 108.0, 0.25

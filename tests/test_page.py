@@ -14,6 +14,7 @@ from checkout import smoke
 
 from rodflow import config as configuration
 from rodflow.figures.style import flow_style
+from rodflow.finished import everything
 from rodflow.page.chart import HEIGHT, LEFT, RIGHT, WIDTH, Line, svg
 from rodflow.stages.everything import run_everything
 from rodflow.stages.figure import draw_figure
@@ -64,7 +65,7 @@ def made(tmp_path_factory):
     for optimizer in config.optimizers:
         stem = figures / f"cells/mlp-{optimizer}"
         draw_figure(config, results, "cell", stem, architecture="mlp", optimizer=optimizer)
-    for name in other_figures(config):
+    for name in other_figures(config, everything(config)):
         kind, _, of = name.partition("/")
         kind = kind.removesuffix("s") if of else kind
         draw_figure(config, results, kind, figures / name, **({kind: of} if of else {}))
@@ -211,7 +212,7 @@ def test_in_a_browser(made, tmp_path, width):
     assert seen["width"] == width
     assert seen["content"] <= width
     assert seen["wide"] == []
-    assert (seen["images"], seen["broken"]) == (len(other_figures(made[0])), [])
+    assert (seen["images"], seen["broken"]) == (len(other_figures(made[0], everything(made[0]))), [])
     assert len(seen["charts"]) == 2 and min(seen["charts"]) > 200
     assert "CONSOLE" not in shown.stderr
     picture = tmp_path / f"{width}.png"

@@ -48,7 +48,9 @@ def draw(comparison: DataFrame) -> Figure:
                     zorder=3,
                 )
             if not axes.get_lines()[1:]:
-                axes.text(0.5, 0.5, "not at the edge", transform=axes.transAxes, ha="center", va="center", color=INK)
+                own = comparison[(comparison["optimizer"] == optimizer) & (comparison["architecture"] == architecture)]
+                text = "missing" if own["missing"].notna().all() else "not at the edge"
+                axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=INK)
             if i == 0:
                 axes.set_title(label(architecture), loc="center", fontweight="bold")
         grid[i, 0].set_ylabel(f"{label(optimizer)}\nmean error")

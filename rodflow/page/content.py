@@ -14,12 +14,14 @@ from rodflow.config import Config
 from rodflow.figures.overview import two_digits
 from rodflow.figures.panels import edge_intervals
 from rodflow.figures.style import DISCRETE, FLOW_STYLE, flow_style, label
+from rodflow.missing import in_words
 from rodflow.page.chart import Line, key, svg
 from rodflow.page.template import PAGE, STYLE
 from rodflow.replication import Claim, remake
 
 CHARTED = ("stable", "rod", "drift_free_rod")
 """The flows that the small charts show, where a cell has one of them; otherwise they show all that it has."""
+NONE = float("nan")
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,13 @@ def render(
     claims: list[Claim],
     errors: pd.DataFrame,
     thresholds: pd.DataFrame,
-    cells: Mapping[tuple[str, str], CellFiles],
+    cells: Mapping[tuple[str, str], CellFiles | None],
     figures: Mapping[str, str],
     made: Mapping[str, Any],
 ) -> str:
-    """The page as HTML. ``cells`` by architecture and optimizer; ``figures``: a text by name, a path without suffix
-    from the page; ``made``: the provenance of the tables."""
-    charted = [flow for flow in config.flows if any(flow in _charted(cell.series) for cell in cells.values())]
+    """The page as HTML. ``cells`` by architecture and optimizer, None for one without a run; ``figures``: a text by
+    name, a path without suffix from the page; ``made``: the provenance of the tables."""
+    charted = [flow for flow in config.flows if any(cell and flow in _charted(cell.series) for cell in cells.values())]
     repeated = any(len(config.seeds_for(architecture)) > 1 for architecture in config.architectures)
     legend = [("Discrete run: its oscillation", key(flow_style(DISCRETE)))]
     legend += [(flow_style(flow).label, key(flow_style(flow))) for flow in FLOW_STYLE if flow in charted]
@@ -52,6 +54,7 @@ def render(
         style=jinja2.utils.markupsafe.Markup(STYLE),
         run=config.run,
         about=_about(config),
+        missing=in_words(errors),
         claims=claims,
         seeds_note="; medians over seeds, and the chart shows the first" if repeated else "",
         legend=legend,
@@ -90,7 +93,7 @@ def _cell(
     config: Config,
     architecture: str,
     optimizer: str,
-    files: CellFiles,
+    files: CellFiles | None,
     errors: pd.DataFrame,
     thresholds: pd.DataFrame,
 ) -> dict[str, Any]:
@@ -106,21 +109,33 @@ def _cell(
                 "label": flow_style(flow).label,
                 "error": two_digits(float(numbers["error_eos_mean"].median())),
                 "ratio": two_digits(float(numbers["ratio_to_stable"].median())),
-                "sharpness": _thresholds(row[f"sharpness_{flow}_median"] / row["threshold"]),
+                "sharpness": _thresholds(row.get(f"sharpness_{flow}_median", NONE) / row["threshold"]),
                 "stopped": ", ".join(str(int(step)) for step in stopped),
+                "missing": _missing(numbers),
             }
         )
     return {
         "name": name,
         "title": f"{label(architecture)}, {label(optimizer)}",
-        "chart": _chart(files, f"{label(architecture)}, {label(optimizer)}"),
+        "chart": _chart(files, f"{label(architecture)}, {label(optimizer)}") if files else "",
+        "missing": _missing(row),
         "discrete_label": flow_style(DISCRETE).label,
         "sharpness": _thresholds(row["sharpness_eos_median"] / row["threshold"]),
         "flows": flows,
-        "facts": _facts(files),
+        "facts": _facts(files) if files else [],
         "command": remake(config, f"figures/{config.run}/cells/{name}.png"),
         "settings": yaml.safe_dump(config.discrete_settings(architecture, optimizer), sort_keys=False).strip(),
     }
+
+
+def _missing(rows: pd.DataFrame) -> str:
+    """Such as "missing: seeds 1, 2"; without the seeds where it is all; empty where nothing is missing."""
+    seeds = rows.loc[rows["missing"].notna(), "seed"]
+    if not len(seeds):
+        return ""
+    return (
+        "missing" if len(seeds) == len(rows) else f"missing: seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    )
 
 
 def _thresholds(sharpness: pd.Series) -> str:
@@ -141,7 +156,7 @@ def _chart(files: CellFiles, title: str) -> str:
         reached = series["error"].dropna()
         last = two_digits(float(reached.iloc[-1])) if len(reached) else "unknown"
         described.append(f"{style.label} ends at {last}{', stopped early' * stopped}")
-    description = f"Error against step, {title}: {'; '.join(described)}."
+    description = f"Error against step, {title}: {'; '.join(described) or 'no flow'}."
     return svg(lines, edge_intervals(late, threshold), description)
 
 
@@ -156,6 +171,6 @@ def _facts(files: CellFiles) -> list[tuple[str, str]]:
         ("Flows from step", str(files.summary["flow_start"])),
         ("Commit", made["commit"] or "unknown"),
         ("Hardware", f"{made['device']}, {made['processors']} processors, {made['platform']}"),
-        ("Runtime", f"training {made['wall_time_seconds']:.3g} s; {flows}"),
+        ("Runtime", "; ".join(filter(None, [f"training {made['wall_time_seconds']:.3g} s", flows]))),
         ("Finished", made["finished"]),
     ]

@@ -42,6 +42,7 @@ tbody th { font-weight: 400; }
 svg text { font: 10px system-ui, "DejaVu Sans", sans-serif; fill: #55606a; }
 svg .rule { stroke: #e4e4e4; stroke-width: .6; }
 svg .axis { stroke: #8a939b; fill: none; }
+.missing { border-left: 4px solid #d55e00; padding-left: .7rem; }
 details { font-size: .88rem; margin-top: .5rem; }
 summary { cursor: pointer; color: var(--link); }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .1rem .8rem; margin: .5rem 0 0; }
@@ -68,6 +69,9 @@ PAGE = """<!doctype html>
 <header>
 <h1>Rod flow at the edge of stability: run {{ run }}</h1>
 <p>{{ about }}</p>
+{%- if missing %}
+<p class="missing">{{ missing }} What follows is of what is finished.</p>
+{%- endif %}
 <nav aria-label="Sections"><a href="#claims">Claims</a><a href="#cells">Cells</a><a href="#figures">Figures</a></nav>
 </header>
 <main>
@@ -106,20 +110,27 @@ the records that both reached), and median effective sharpness in thresholds{{ s
 {%- for cell in cells %}
 <article class="cell" id="{{ cell.name }}">
 <h4>{{ cell.title }}</h4>
+{%- if cell.chart %}
 <a href="cells/{{ cell.name }}.png">{{ cell.chart | safe }}</a>
 <div class="scroll"><table>
 <thead><tr><th scope="col">Flow</th><th scope="col" class="number">Error</th><th scope="col" class="number">Ratio</th>
 <th scope="col" class="number">Sharpness</th></tr></thead>
 <tbody>
-<tr><th scope="row">{{ cell.discrete_label }}</th><td class="number"></td><td class="number"></td>
+<tr><th scope="row">{{ cell.discrete_label }}{% if cell.missing %} ({{ cell.missing }}){% endif %}</th>
+<td class="number"></td><td class="number"></td>
 <td class="number">{{ cell.sharpness }}</td></tr>
 {%- for flow in cell.flows %}
-<tr><th scope="row">{{ flow.label }}{% if flow.stopped %} (stopped at {{ flow.stopped }}){% endif %}</th>
+<tr><th scope="row">{{ flow.label }}{% if flow.stopped %} (stopped at {{ flow.stopped }}){% endif %}
+{%- if flow.missing %} ({{ flow.missing }}){% endif %}</th>
 <td class="number">{{ flow.error }}</td><td class="number">{{ flow.ratio }}</td>
 <td class="number">{{ flow.sharpness }}</td></tr>
 {%- endfor %}
 </tbody></table></div>
+{%- else %}
+<p class="missing">Missing: the run is not finished, nor is any of its flows.</p>
+{%- endif %}
 <details><summary>Config, code, machine, command</summary>
+{%- if cell.chart %}
 <dl>
 <dt>Figure</dt><dd><a href="cells/{{ cell.name }}.png">PNG</a>, <a href="cells/{{ cell.name }}.pdf">PDF</a>,
 <a href="cells/{{ cell.name }}.json">whole config</a></dd>
@@ -127,6 +138,7 @@ the records that both reached), and median effective sharpness in thresholds{{ s
 <dt>{{ term }}</dt><dd>{{ text }}</dd>
 {%- endfor %}
 </dl>
+{%- endif %}
 <pre><code>{{ cell.command }}</code></pre>
 <pre>{{ cell.settings }}</pre>
 </details>

@@ -19,6 +19,7 @@ from rodflow.figures import landscape as landscape_figure
 from rodflow.figures import overview as overview_figure
 from rodflow.figures import precision as precision_figure
 from rodflow.figures.style import save
+from rodflow.finished import Cell, Finished, found
 from rodflow.provenance import provenance
 from rodflow.storage import read_table, write_json
 
@@ -29,47 +30,53 @@ NAMES = ("architecture", "optimizer", "flow")
 CellData = tuple[dict[tuple[str, int], pd.DataFrame], dict[int, pd.DataFrame], float]
 
 
-def cell_data(config: Config, results: Path, architecture: str, optimizer: str) -> CellData:
-    """A cell's flow series by (flow, seed), its discrete records by seed, and its threshold."""
+def cell_data(results: Path, cells: dict[Cell, list[str]]) -> CellData:
+    """Of cells that differ in seed, the flows' series by (flow, seed), the discrete records by seed, the threshold."""
     series, discrete, threshold = {}, {}, float("nan")
-    for seed in config.seeds_for(architecture):
-        cell = (architecture, optimizer, seed)
+    for cell, flows in cells.items():
+        seed = cell[2]
         discrete[seed], summary = intermediates.discrete_run(results, *cell)
         threshold = summary["threshold"]
-        for flow in config.flows_of(optimizer):
+        for flow in flows:
             series[flow, seed], _ = intermediates.flow(results, *cell, flow, (discrete[seed], summary))
     return series, discrete, threshold
 
 
-def draw_cell(config: Config, results: Path, names: Names) -> Figure:
+def draw_cell(config: Config, results: Path, names: Names, there: Finished) -> Figure:
     architecture, optimizer = names["architecture"], names["optimizer"]
     config.require(architecture=architecture, optimizer=optimizer)
-    return cell_figure.draw(*cell_data(config, results, architecture, optimizer), architecture, optimizer)
+    cells = there.of(architecture, optimizer)
+    if not cells:
+        raise InvalidInput("optimizer", optimizer, f"one with a finished run on {architecture}")
+    return cell_figure.draw(*cell_data(results, cells), architecture, optimizer)
 
 
-def draw_architecture(config: Config, results: Path, names: Names) -> Figure:
+def draw_architecture(config: Config, results: Path, names: Names, there: Finished) -> Figure:
     architecture = names["architecture"]
     config.require(architecture=architecture)
-    cells = {name: cell_data(config, results, architecture, name) for name in config.optimizers}
+    by_optimizer = {name: there.of(architecture, name) for name in config.optimizers}
+    cells = {name: cell_data(results, cells) for name, cells in by_optimizer.items() if cells}
+    if not cells:
+        raise InvalidInput("architecture", architecture, "one with a finished run")
     return architecture_figure.draw(cells, architecture)
 
 
-def draw_precision(config: Config, results: Path, names: Names) -> Figure:
+def draw_precision(config: Config, results: Path, names: Names, _: Finished) -> Figure:
     architecture, optimizer = names["architecture"], names["optimizer"]
     study = intermediates.precision_study(results, architecture, optimizer, config.seeds_for(architecture)[0])
     return precision_figure.draw(*study)
 
 
-def draw_landscape(config: Config, results: Path, names: Names) -> Figure:
+def draw_landscape(config: Config, results: Path, names: Names, _: Finished) -> Figure:
     config.require(landscape=names["landscape"])
     return landscape_figure.draw(*intermediates.landscape(results, names["landscape"]))
 
 
-def draw_overview(_: Config, results: Path, __: Names) -> Figure:
+def draw_overview(_: Config, results: Path, *__: object) -> Figure:
     return overview_figure.draw(read_table(results / "tables" / "errors.csv", ["ratio_to_stable"], NAMES))
 
 
-def draw_comparison(_: Config, results: Path, __: Names) -> Figure:
+def draw_comparison(_: Config, results: Path, *__: object) -> Figure:
     measured = ["gradient_equivalents_per_step", "error_eos_mean", "diverged_at"]
     table = read_table(results / "tables" / "comparison.csv", measured, NAMES, empty=True)
     if not len(table):
@@ -77,7 +84,7 @@ def draw_comparison(_: Config, results: Path, __: Names) -> Figure:
     return comparison_figure.draw(table)
 
 
-def draw_fidelity(_: Config, results: Path, __: Names) -> Figure:
+def draw_fidelity(_: Config, results: Path, *__: object) -> Figure:
     measured = ["error_eos_mean", "sharpness_ratio"]
     return fidelity_figure.draw(read_table(results / "tables" / "fidelity.csv", measured, NAMES))
 
@@ -93,19 +100,20 @@ DRAWN = {
 }
 
 
-def draw_figure(config: Config, results: Path, kind: str, output: Path, **names: str) -> None:
+def draw_figure(config: Config, results: Path, kind: str, output: Path, incomplete: bool = False, **names: str) -> None:
     """Draw a figure of a ``kind`` in ``DRAWN``, from the files below ``results``, as PNG and PDF.
 
     A ``cell`` and its ``precision`` study (of the config's first seed) want the names of an ``architecture`` and an
     ``optimizer``, an ``architecture`` and a ``landscape`` their own; ``overview`` and ``fidelity`` show all cells,
-    ``comparison`` those with a competing model.
+    ``comparison`` those with a competing model. Of an ``incomplete`` run, only what is finished is drawn.
 
-    Raises: ``InvalidInput`` for another kind, or for what the config does not hold or study.
+    Raises: ``InvalidInput`` for another kind, or for what the config does not hold or study, or is not finished.
     """
     begun = time.monotonic()
     if kind not in DRAWN:
         raise InvalidInput("kind", kind, f"one of {', '.join(DRAWN)}")
-    figure = DRAWN[kind](config, results, {"architecture": "", "optimizer": "", "landscape": ""} | names)
+    there = found(config, results, incomplete)
+    figure = DRAWN[kind](config, results, {"architecture": "", "optimizer": "", "landscape": ""} | names, there)
     save(figure, [output.with_suffix(".png"), output.with_suffix(".pdf")])
     settings = config.model_dump(mode="json")
     write_json(output.with_suffix(".json"), provenance(settings, time.monotonic() - begun))

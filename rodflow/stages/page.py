@@ -7,21 +7,24 @@ from pathlib import Path
 from rodflow import intermediates
 from rodflow.config import Config
 from rodflow.figures.style import label
+from rodflow.finished import Cell, Finished, found
 from rodflow.page.content import CellFiles, render
 from rodflow.stages.replication import judged_claims, replication_tables
 from rodflow.storage import read_json, write_text
 
 
-def cell_files(config: Config, results: Path, architecture: str, optimizer: str) -> CellFiles:
-    """The files of a cell's first seed."""
-    cell = (architecture, optimizer, config.seeds_for(architecture)[0])
+def cell_files(results: Path, cells: dict[Cell, list[str]]) -> CellFiles | None:
+    """The files of the first of ``cells``, which differ in seed; None without any."""
+    if not cells:
+        return None
+    cell, names = next(iter(cells.items()))
     run = intermediates.discrete_run(results, *cell)
-    flows = {name: intermediates.flow(results, *cell, name, run) for name in config.flows_of(optimizer)}
+    flows = {name: intermediates.flow(results, *cell, name, run) for name in names}
     series = {name: table for name, (table, _) in flows.items()}
     return CellFiles(*run, series, {name: summary for name, (_, summary) in flows.items()})
 
 
-def other_figures(config: Config) -> dict[str, str]:
+def other_figures(config: Config, there: Finished) -> dict[str, str]:
     """What each figure but the cells' shows, by its path without suffix from the page."""
     texts = {
         "overview": "How many times closer to the run than the stable flow each flow is, for all cells.",
@@ -29,21 +32,26 @@ def other_figures(config: Config) -> dict[str, str]:
     }
     if config.compares:
         texts["comparison"] = "What each continuous-time model costs, and how far it is from the run at the edge."
-    for name in config.architectures:
+    for name in filter(there.of, config.architectures):
         texts[f"architectures/{name}"] = f"All optimizers on one architecture, {label(name)}."
-    for name in config.precision_cells:
-        architecture, optimizer = name.split("-")
-        texts[f"precision/{name}"] = f"{label(architecture)}, {label(optimizer)} in three precisions."
-    for name in config.landscapes:
+    for architecture, optimizer in there.drawn_studies(config):
+        texts[f"precision/{architecture}-{optimizer}"] = (
+            f"{label(architecture)}, {label(optimizer)} in three precisions."
+        )
+    for name in there.landscapes:
         texts[f"landscapes/{name}"] = f"Gradient descent and its flows in the plane: {label(name).lower()}."
     return texts
 
 
-def lay_out(config: Config, results: Path, output: Path) -> None:
-    """Write the page of a run to ``output``, from the files below ``results``; it links the figures beside it."""
+def lay_out(config: Config, results: Path, output: Path, incomplete: bool = False) -> None:
+    """Write the page of a run to ``output``, from the files below ``results``; it links the figures beside it.
+
+    What an ``incomplete`` run lacks is marked.
+    """
     tables = replication_tables(results)
-    cells = {(a, o): cell_files(config, results, a, o) for a in config.architectures for o in config.optimizers}
+    there = found(config, results, incomplete)
+    cells = {(a, o): cell_files(results, there.of(a, o)) for a in config.architectures for o in config.optimizers}
     made = read_json(results / "tables" / "provenance.json")
     claims = judged_claims(config, results, tables)
-    page = render(config, claims, tables["errors"], tables["thresholds"], cells, other_figures(config), made)
+    page = render(config, claims, tables["errors"], tables["thresholds"], cells, other_figures(config, there), made)
     write_text(output, page)

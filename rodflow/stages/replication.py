@@ -8,8 +8,10 @@ import pandas as pd
 
 from rodflow.config import Config
 from rodflow.layout import discrete_file
+from rodflow.missing import in_words, present
 from rodflow.replication import Claim, claims, markdown
 from rodflow.storage import read_json, read_table, write_text
+from rodflow.tables import CELL
 
 
 def replication_tables(results: Path) -> dict[str, pd.DataFrame]:
@@ -18,8 +20,10 @@ def replication_tables(results: Path) -> dict[str, pd.DataFrame]:
 
 
 def judged_claims(config: Config, results: Path, tables: dict[str, pd.DataFrame]) -> list[Claim]:
-    """The claims, judged by the :func:`replication_tables` of a run and the sizes of its networks."""
-    summaries = [read_json(discrete_file(results, *cell).with_suffix(".json")) for cell in config.cells]
+    """The claims, judged by what the :func:`replication_tables` of a run have, and the sizes of its networks."""
+    tables = {name: present(table) for name, table in tables.items()}
+    cells = tables["thresholds"][CELL].itertuples(index=False)
+    summaries = [read_json(discrete_file(results, *cell).with_suffix(".json")) for cell in cells]
     return claims(config, **tables, weights=[summary["parameters"] for summary in summaries])
 
 
@@ -28,5 +32,6 @@ def replicate(config: Config, results: Path) -> None:
     made = read_json(results / "tables" / "provenance.json")
     source = f"Tables made at commit {made['commit'] or 'unknown'} on {made['processors']} processors."
     tables = replication_tables(results)
-    text = markdown(judged_claims(config, results, tables), config, tables["errors"], source)
+    judged = judged_claims(config, results, tables)
+    text = markdown(judged, config, tables["errors"], source, in_words(tables["errors"]))
     write_text(results / "tables" / "REPLICATION.md", text)

@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 from rodflow import config as configuration
 from rodflow.errors import InvalidInput
+from rodflow.finished import everything, found, missing
 from rodflow.forkserver import ForkServer
 from rodflow.layout import discrete_file, flow_file, grid_file, landscape_file, precision_file
 from rodflow.precision import study_settings
@@ -17,11 +18,18 @@ from rodflow.yaml_reader import read_yaml
 try:
     for path in workflow.configfiles:
         read_yaml(path)  # Snakemake, which merged these, takes what changes a value silently, such as a key given twice
+    said = config.pop("incomplete", False)  # of this call, no setting of the results; text on the command line
+    if str(said).lower() not in ("true", "false"):
+        raise InvalidInput("incomplete", said, "true or false")
+    INCOMPLETE = str(said).lower() == "true"
     CONFIG = configuration.parse(config)
+    RESULTS = f"results/{CONFIG.run}"
+    THERE = found(CONFIG, RESULTS, INCOMPLETE)
 except InvalidInput as error:
     raise WorkflowError(f"config: {error}")
 
-RESULTS = f"results/{CONFIG.run}"
+WANTED = everything(CONFIG)
+MISSING = [str(file) for file in missing(CONFIG, THERE, RESULTS)]
 # Written when a run starts, read by every stage. No rule's input: what a job depends on is among its params, so that
 # a config that is narrowed or widened runs again only the cells that it touches.
 CONFIG_FILE = f"{RESULTS}/config.yaml"
@@ -58,17 +66,17 @@ wildcard_constraints:
 
 
 def all_figures():
-    names = [f"cells/{a}-{o}" for a in CONFIG.architectures for o in CONFIG.optimizers]
-    names += [f"architectures/{a}" for a in CONFIG.architectures] + list(TABLE_OF)
-    names += [f"landscapes/{name}" for name in CONFIG.landscapes]
+    names = [f"cells/{a}-{o}" for a in CONFIG.architectures for o in CONFIG.optimizers if THERE.of(a, o)]
+    names += [f"architectures/{a}" for a in CONFIG.architectures if THERE.of(a)] + list(TABLE_OF)
+    names += [f"landscapes/{name}" for name in THERE.landscapes]
     return expand("{figures}/{name}.{format}", figures=FIGURES, name=names, format=["png", "pdf"])
 
 
 def precision_outputs():
-    if not CONFIG.precision_cells:
+    if not THERE.studies:
         return []
-    figures = expand("{f}/precision/{c}.{format}", f=FIGURES, c=CONFIG.precision_cells, format=["png", "pdf"])
-    return PRECISION_TABLES + figures
+    studied = [f"{a}-{o}" for a, o in THERE.drawn_studies(CONFIG)]
+    return PRECISION_TABLES + expand("{f}/precision/{c}.{format}", f=FIGURES, c=studied, format=["png", "pdf"])
 
 
 def studies_of(cells):
@@ -78,10 +86,17 @@ def studies_of(cells):
 
 
 def files_of(cells):
-    """The records of the discrete runs and the flows of these cells, with their summaries."""
+    """The records of the discrete runs and the flows of these cells, by cell, with their summaries."""
+    if not cells:
+        raise WorkflowError("incomplete: no run of this is finished")
     records = [discrete_file(RESULTS, *cell) for cell in cells]
-    records += [flow_file(RESULTS, *cell, flow) for cell in cells for flow in CONFIG.flows_of(cell[1])]
+    records += [flow_file(RESULTS, *cell, flow) for cell, flows in cells.items() for flow in flows]
     return [str(file.with_suffix(suffix)) for file in records for suffix in (".parquet", ".json")]
+
+
+def accepting(part):
+    """The option with which a stage makes do with what there is of a ``part`` of the run, where that is not all."""
+    return "" if part(THERE) == part(WANTED) else "--incomplete"
 
 
 def results_of(wildcards, input):

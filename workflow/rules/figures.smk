@@ -3,7 +3,7 @@
 
 rule cell_figure:
     input:
-        lambda wildcards: files_of([c for c in CONFIG.cells if c[:2] == (wildcards.architecture, wildcards.optimizer)]),
+        lambda wildcards: files_of(THERE.of(wildcards.architecture, wildcards.optimizer)),
     output:
         drawn(
             f"{FIGURES}/cells/{{architecture}}-{{optimizer}}",
@@ -28,14 +28,16 @@ rule cell_figure:
         code=code_digest("rodflow.stages.figure"),
         results=results_of,
         stem=stem_of,
+        incomplete=lambda wildcards: accepting(lambda whole: whole.of(wildcards.architecture, wildcards.optimizer)),
     shell:
         "python -m rodflow figure --config {params.config} --results {params.results} --output {params.stem}"
-        " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} cell 2> {log} || (cat {log} >&2; exit 1)"
+        " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} {params.incomplete} cell"
+        " 2> {log} || (cat {log} >&2; exit 1)"
 
 
 rule architecture_figure:
     input:
-        lambda wildcards: files_of([c for c in CONFIG.cells if c[0] == wildcards.architecture]),
+        lambda wildcards: files_of(THERE.of(wildcards.architecture)),
     output:
         drawn(
             f"{FIGURES}/architectures/{{architecture}}",
@@ -58,9 +60,10 @@ rule architecture_figure:
         code=code_digest("rodflow.stages.figure"),
         results=results_of,
         stem=stem_of,
+        incomplete=lambda wildcards: accepting(lambda whole: whole.of(wildcards.architecture)),
     shell:
         "python -m rodflow figure --config {params.config} --results {params.results} --output {params.stem}"
-        " --architecture {wildcards.architecture} architecture 2> {log} || (cat {log} >&2; exit 1)"
+        " --architecture {wildcards.architecture} {params.incomplete} architecture 2> {log} || (cat {log} >&2; exit 1)"
 
 
 rule table_figure:

@@ -3,32 +3,39 @@ wildcard_constraints:
     landscape="|".join(CONFIG.landscapes) or "none",
 
 
-rule landscape:
-    output:
-        series=str(landscape_file(RESULTS, "{landscape}")),
-        grid=str(grid_file(landscape_file(RESULTS, "{landscape}"))),
-        summary=str(landscape_file(RESULTS, "{landscape}").with_suffix(".json")),
-    log:
-        f"{LOGS}/landscapes/{{landscape}}.log",
-    benchmark:
-        f"{BENCHMARKS}/landscapes/{{landscape}}.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        config=CONFIG_FILE,
-        code=code_digest("rodflow.stages.landscape"),
-    shell:
-        "OMP_NUM_THREADS={threads} python -m rodflow landscape --config {params.config}"
-        " --landscape {wildcards.landscape} --output {output.series} 2> {log} || (cat {log} >&2; exit 1)"
+LANDSCAPE_FILES = {
+    "series": str(landscape_file(RESULTS, "{landscape}")),
+    "grid": str(grid_file(landscape_file(RESULTS, "{landscape}"))),
+    "summary": str(landscape_file(RESULTS, "{landscape}").with_suffix(".json")),
+}
+
+
+if not INCOMPLETE:
+
+    rule landscape:
+        output:
+            **LANDSCAPE_FILES,
+        log:
+            f"{LOGS}/landscapes/{{landscape}}.log",
+        benchmark:
+            f"{BENCHMARKS}/landscapes/{{landscape}}.tsv"
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=1000,
+            runtime=10,
+        params:
+            config=CONFIG_FILE,
+            code=code_digest("rodflow.stages.landscape"),
+        shell:
+            "OMP_NUM_THREADS={threads} python -m rodflow landscape --config {params.config}"
+            " --landscape {wildcards.landscape} --output {output.series} 2> {log} || (cat {log} >&2; exit 1)"
 
 
 rule landscape_figure:
     input:
-        rules.landscape.output,
+        **LANDSCAPE_FILES,
     output:
         drawn(
             f"{FIGURES}/landscapes/{{landscape}}",

@@ -4,7 +4,7 @@
 rule page:
     input:
         TABLES,
-        files_of([cell for cell in CONFIG.cells if cell[2] == CONFIG.seeds_for(cell[0])[0]]),
+        files_of(THERE.first_seeds),
         all_figures(),
         precision_outputs(),
     output:
@@ -24,6 +24,9 @@ rule page:
         settings=CONFIG.settings,
         code=code_digest("rodflow.stages.page"),
         results=results_of,
+        missing=MISSING,
+        incomplete=accepting(lambda whole: whole),
     shell:
         "python -m rodflow page --config {params.config} --results {params.results} --output {output.page}"
+        " {params.incomplete}"
         " 2> {log} || (cat {log} >&2; exit 1)"

@@ -3,7 +3,7 @@
 
 rule tables:
     input:
-        files_of(CONFIG.cells),
+        files_of(THERE.flows),
     output:
         tabulated(*TABLES[:-1]),
         TABLES[-1],
@@ -22,14 +22,17 @@ rule tables:
         settings=CONFIG.settings,
         code=code_digest("rodflow.stages.tables"),
         results=results_of,
+        missing=MISSING,
+        incomplete=accepting(lambda whole: whole),
     shell:
-        "python -m rodflow tables --config {params.config} --results {params.results} 2> {log} || (cat {log} >&2; exit 1)"
+        "python -m rodflow tables --config {params.config} --results {params.results} {params.incomplete}"
+        " 2> {log} || (cat {log} >&2; exit 1)"
 
 
 rule replication:
     input:
         TABLES,
-        [str(discrete_file(RESULTS, *cell).with_suffix(".json")) for cell in CONFIG.cells],
+        [str(discrete_file(RESULTS, *cell).with_suffix(".json")) for cell in THERE.flows],
     output:
         tabulated(REPLICATION),
     log:
