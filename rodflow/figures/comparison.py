@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
-from rodflow.figures.panels import markers, point_handles, write_out_1_2_5
+from rodflow.figures.panels import markers, note_not_at_the_edge, point_handles, write_out_1_2_5
 from rodflow.figures.style import FLOW_STYLE, INK, LABELS, RC, flow_style, in_order, label
 
 
@@ -48,7 +48,7 @@ def draw(comparison: DataFrame) -> Figure:
                     zorder=3,
                 )
             if not axes.get_lines()[1:]:
-                axes.text(0.5, 0.5, "not at the edge", transform=axes.transAxes, ha="center", va="center", color=INK)
+                note_not_at_the_edge(axes)
             if i == 0:
                 axes.set_title(label(architecture), loc="center", fontweight="bold")
         grid[i, 0].set_ylabel(f"{label(optimizer)}\nmean error")

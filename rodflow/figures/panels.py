@@ -163,6 +163,11 @@ def point_handles(marker: dict[str, str]) -> list[Line2D]:
     ]
 
 
+def note_not_at_the_edge(axes: Axes) -> None:
+    """A note in a panel of the edge window that has nothing to show."""
+    axes.text(0.5, 0.5, "not at the edge", transform=axes.transAxes, ha="center", va="center", color=INK)
+
+
 def write_out_1_2_5(axis: Axis) -> None:
     """On a logarithmic axis mark 1, 2 and 5 of each decade, with plain numbers."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
