@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ def discrete_run(results: Path, architecture: str, optimizer: str, seed: int) ->
     file = discrete_file(results, architecture, optimizer, seed)
     records = _rising(file, read_table(file, RECORDS))
     summary = read_json(file.with_suffix(".json"), **CELL, **RUN, diverged_at=int | None)
+    first, last = int(records["step"].iloc[0]), int(records["step"].iloc[-1])
+    # records are as far apart as the first is from 0, and one is taken whenever a run has got to it
+    _diverged_in(file, summary, range(first + last + 1), f"a step of the run, from 0 to {first + last}, or null")
     return records, _of(file, summary, architecture=architecture, optimizer=optimizer, seed=seed)
 
 
@@ -39,6 +43,7 @@ def flow(results: Path, architecture: str, optimizer: str, seed: int, name: str,
         raise InvalidInput(f"{file}: step", series["step"].tolist(), f"the run's records after its start, {steps}")
     costs = dict.fromkeys(COSTS, COST)
     summary = read_json(file.with_suffix(".json"), **CELL, flow=str, **costs, seconds=float, diverged_at=COST)
+    _diverged_in(file, summary, steps, "the step of one of its records, or null")
     return series, _of(file, summary, architecture=architecture, optimizer=optimizer, seed=seed, flow=name)
 
 
@@ -71,6 +76,12 @@ def _rising(file: Path, table: pd.DataFrame) -> pd.DataFrame:
     if not (steps[1:] > steps[:-1]).all() or not all(map(math.isfinite, steps[[0, -1]])):
         raise InvalidInput(f"{file}: step", steps.tolist(), "finite steps, each larger than the one before")
     return table
+
+
+def _diverged_in(file: Path, summary: dict[str, Any], steps: Container[int], allowed: str) -> None:
+    """Raises: ``InvalidInput`` for a divergence at none of ``steps``."""
+    if summary["diverged_at"] is not None and summary["diverged_at"] not in steps:
+        raise InvalidInput(f"{file.with_suffix('.json')}: diverged_at", summary["diverged_at"], allowed)
 
 
 def _of(file: Path, summary: dict[str, Any], **names: str | int) -> dict[str, Any]:

@@ -71,3 +71,25 @@ def read_yaml(path: str | Path) -> Any:
     except (OSError, yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise InvalidInput("config", str(path), f"a readable YAML file ({reason})") from error
+
+
+def plain_scalars(value: Any) -> Any:
+    """``value``, in which each text that a YAML file would hold as a number, a truth value or null has become that.
+
+    Snakemake's ``--config`` leaves every scalar between brackets a text, quoted or not. One that no config may hold as
+    a number, ``010``, stays as it is.
+    """
+    if isinstance(value, dict):
+        return {key: plain_scalars(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [plain_scalars(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    reader = Reader("")
+    node = ScalarNode(reader.resolve(ScalarNode, value, (True, False)), value)
+    if node.tag.rpartition(":")[2] not in ("int", "float", "bool", "null"):
+        return value
+    try:
+        return reader.construct_object(node)
+    except (ConstructorError, ValueError):
+        return value

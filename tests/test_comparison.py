@@ -50,6 +50,9 @@ def test_the_figure_warns_of_nothing_and_names_what_is_missing(tmp_path):
     missing = table.assign(architecture="vit", error_eos_mean=np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        nowhere = figure.draw(missing)
+        assert texts(nowhere).count("not at the edge") == 1
+        save(nowhere, [tmp_path / "nowhere.png", tmp_path / "nowhere.pdf"])
         drawn = figure.draw(pd.concat([table, missing]))
         assert texts(drawn).count("not at the edge") == 1
         assert {axes.get_xscale() for axes in drawn.axes} == {axes.get_yscale() for axes in drawn.axes} == {"log"}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from problems import optimizer
-from test_figures import experiment
+from test_figures import experiment, texts
 
 from rodflow.discrete import train
 from rodflow.fidelity import COLUMNS, claims, fidelity, fidelity_row
@@ -102,6 +102,22 @@ def test_the_figure_draws(tmp_path):
         assert [axes.get_title("left") for axes in drawn.axes[:2]] == ["MLP", "ViT"]
         save(drawn, [tmp_path / "a.png", tmp_path / "a.pdf"])
     assert (tmp_path / "a.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("kept", [[], ["mlp"]])
+def test_the_figure_of_cells_that_are_not_at_the_edge(kept, tmp_path):
+    """Each panel without a number says so, and nothing warns."""
+    rows = [
+        {"architecture": a, "optimizer": o, "flow": f, "seed": 0, "error_eos_mean": 0.1, "sharpness_ratio": 1.0}
+        for a in ("mlp", "vit") for o in ("gd", "adam") for f in ("stable", "rod")
+    ]  # fmt: skip
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    table.loc[~table["architecture"].isin(kept), ["error_eos_mean", "sharpness_ratio"]] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = figure.draw(table)
+        assert texts(drawn).count("not at the edge") == 2 * (2 - len(kept))
+        save(drawn, [tmp_path / "a.png", tmp_path / "a.pdf"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rodflow import cli
 from rodflow import config as configuration
 from rodflow.errors import InvalidInput
-from rodflow.yaml_reader import LARGEST, Reader, read_yaml
+from rodflow.yaml_reader import LARGEST, Reader, plain_scalars, read_yaml
 
 TEXTS = [(ROOT / name).read_text() for name in ("config.yaml", "config/smoke.yaml")]
 BASES = [yaml.safe_load(text) for text in TEXTS]
@@ -236,6 +236,22 @@ def test_what_yaml_has_and_a_config_may_use(tmp_path):
     config = configuration.load(path)
     assert config.learning_rates == {"mlp": {"gd": 0.2, "adam": 2e-3}, "vit": {"gd": 0.1, "adam": 2e-3}}
     assert config.hyperparameters.bias_correction is True
+
+
+@pytest.mark.parametrize("path", [ROOT / "config.yaml", *(ROOT / "config").glob("*.yaml")], ids=lambda path: path.name)
+def test_settings_as_texts_are_read_as_in_a_file(path):
+    """Snakemake leaves what stands between brackets texts, as PyYAML's BaseLoader does."""
+    assert plain_scalars(yaml.load(path.read_text(), yaml.BaseLoader)) == read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("3", 3), ("-0.5", -0.5), ("1.0e-3", 1e-3), ("true", True), ("null", None), ("~", None), ("my.npz", "my.npz")]
+    + [(text, text) for text in ("1e-3", "010", "1:30", "0x10", "2026-01-02", "<<", "=", "a: b", "[1]", "9" * 5000)],
+)
+def test_a_plain_scalar(text, meant):
+    got = plain_scalars({"key": [text]})["key"][0]
+    assert (got, type(got)) == (meant, type(meant))
 
 
 def test_an_endless_file_is_refused():

@@ -35,6 +35,7 @@ from rodflow.stages import discrete as discrete_stage
 from rodflow.stages.dataset import prepare
 from rodflow.stages.discrete import run_cell
 from rodflow.stages.everything import run_everything
+from rodflow.stages.figure import draw_figure
 from rodflow.stages.flow import run_flow
 from rodflow.stages.tables import aggregate
 from rodflow.storage import read_images, write_images
@@ -410,7 +411,7 @@ def test_tables_from_other_intermediate_files(tmp_path, finished, data):
     elif file.suffix == ".json":
         content = json.loads(file.read_text())
         key = data.draw(st.sampled_from(sorted(set(content) - {"provenance"})))
-        values = ["text", None, True, -1, 0, np.nan, np.inf, [], {}, 10**400, 2**70]
+        values = ["text", None, True, -1, 0, 30, 1.5, np.nan, np.inf, [], {}, 10**400, 2**70]
         if data.draw(st.booleans()):
             del content[key]
         else:
@@ -446,6 +447,29 @@ def test_tables_from_other_intermediate_files(tmp_path, finished, data):
         errors = pd.read_csv(results / "tables" / "errors.csv")
         assert errors["flow"].tolist() == ["stable", "rod"]
         assert errors["optimizer"].tolist() == ["gd", "gd"] and errors["seed"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["discrete/mlp-gd-seed0", "flows/mlp-gd-seed0-rod"])
+def test_a_divergence_at_no_step_of_the_run_is_refused(tmp_path, finished, name):
+    """In tables and figures; one at any of its steps is taken as it stands."""
+    results = tmp_path / "results"
+    shutil.copytree(finished, results)
+    file = (results / name).with_suffix(".json")
+    content = json.loads(file.read_text())
+    largest = 41 if "discrete" in name else 40  # one step beyond the 40 of the config makes the last record whole
+    for step in [-1, -(10**30), largest + 10, 2**70, 10**400, 1e300, 30.5, np.nan, np.inf]:
+        file.write_text(json.dumps(content | {"diverged_at": step}))
+        for read in (
+            lambda: aggregate(CONFIG, results),
+            lambda: draw_figure(CONFIG, results, "cell", tmp_path / "cell", architecture="mlp", optimizer="gd"),
+        ):
+            with pytest.raises(InvalidInput, match=f"{file.stem}.*diverged_at: got"):
+                read()
+    for step in (30, largest, None):
+        file.write_text(json.dumps(content | {"diverged_at": step}))
+        aggregate(CONFIG, results)
+        errors = pd.read_csv(results / "tables" / "errors.csv").set_index("flow")
+        assert errors.loc["rod", "diverged_at"] == step or (step is None and errors["diverged_at"].isna().all())
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,8 @@ addEventListener("load", () => {
   document.documentElement.dataset.seen = JSON.stringify({
     width: view.innerWidth, content: page.documentElement.scrollWidth,
     wide: wide.map(e => e.outerHTML.slice(0, 80)),
+    scrolled: [...page.querySelectorAll(".scroll")].filter(e => e.scrollWidth > e.clientWidth).length,
+    claims: getComputedStyle(page.querySelector(".claims td")).display,
     images: images.length, broken: images.filter(i => !i.naturalWidth).map(i => i.src),
     charts: [...page.querySelectorAll("article svg")].map(e => e.getBoundingClientRect().width),
   });
@@ -212,6 +214,8 @@ def test_in_a_browser(made, tmp_path, width):
     assert seen["width"] == width
     assert seen["content"] <= width
     assert seen["wide"] == []
+    assert seen["scrolled"] == 0
+    assert seen["claims"] == ("table-cell" if width == 1280 else "block")
     assert (seen["images"], seen["broken"]) == (len(other_figures(made[0], everything(made[0]))), [])
     assert len(seen["charts"]) == 2 and min(seen["charts"]) > 200
     assert "CONSOLE" not in shown.stderr

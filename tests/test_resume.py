@@ -31,6 +31,7 @@ from rodflow.stages.dataset import prepare
 from rodflow.stages.discrete import run_cell
 from rodflow.stages.everything import run_everything
 from rodflow.stages.flow import run_flow
+from rodflow.stages.precision import parts_folder, study
 from rodflow.storage import read_archive, write_archive
 
 RATES = {"gd": 0.4, "heavy_ball": 4.0, "rmsprop": 0.01}  # at the edge of stability within some 40 steps
@@ -438,6 +439,109 @@ def test_signal_to_a_job_which_is_then_started_again(cell, caplog, number, words
     assert not checkpoint_file(output).exists()
 
 
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    """A folder with a config, its data set, and a precision study made in one go."""
+    folder = tmp_path_factory.mktemp("studied")
+    (folder / "config.yaml").write_text(yaml.safe_dump(smoke(checkpoint_seconds=0, steps=40)))
+    prepare(configuration.load(folder / "config.yaml"), folder / "dataset.npz")
+    made_study(folder, folder / "whole.parquet")
+    return folder
+
+
+def made_study(folder, output, **changes):
+    config = configuration.parse(yaml.safe_load((folder / "config.yaml").read_text()) | changes)
+    study(config, "mlp", "gd", 0, folder / "dataset.npz", output)
+    assert not parts_folder(output).exists()
+    return output.read_bytes()
+
+
+class Mortal:
+    """Notes the parts that studies make, and kills one that comes to its next after ``lives`` of them."""
+
+    def __init__(self, monkeypatch):
+        self.made, self.lives = [], None
+        for name, make in (("run_cell", run_cell), ("run_flow", run_flow)):
+            monkeypatch.setattr(f"rodflow.stages.precision.{name}", self.mortal(make))
+
+    def mortal(self, make):
+        def part(*words):
+            if len(self.made) == self.lives:
+                raise Killed
+            make(*words)
+            self.made.append(f"{words[-1].parent.name}/{words[-1].stem}")
+
+        return part
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    return Mortal(monkeypatch)
+
+
+def test_a_study_killed_at_each_of_its_parts_makes_each_once(studied, parts):
+    output = studied / "pieces.parquet"
+    for parts.lives in range(9):
+        with pytest.raises(Killed):
+            made_study(studied, output)
+        assert not output.exists()
+    parts.lives = None
+    assert made_study(studied, output) == (studied / "whole.parquet").read_bytes()
+    assert len(parts.made) == len(set(parts.made)) == 9
+
+
+@pytest.fixture
+def half_done(studied, parts):
+    """The output of a study that was killed after four of its parts."""
+    output = studied / "half.parquet"
+    parts.lives = 4
+    with pytest.raises(Killed):
+        made_study(studied, output)
+    parts.lives = None
+    parts.made.clear()
+    return output
+
+
+def test_parts_of_another_study_are_not_used(studied, parts, half_done, caplog):
+    assert made_study(studied, half_done, steps=50) == made_study(studied, studied / "other.parquet", steps=50)
+    assert "made by other settings" in caplog.text
+    assert len(parts.made) == 18
+
+
+@pytest.mark.parametrize("name", ["float32/discrete.h5", "float32/stable.parquet"])
+def test_a_damaged_part_is_made_again(studied, parts, half_done, name):
+    damaged = parts_folder(half_done) / name
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
+    assert made_study(studied, half_done) == (studied / "whole.parquet").read_bytes()
+    assert name.split(".")[0] in parts.made and len(parts.made) == 6
+
+
+def test_a_study_without_a_readable_list_of_parts_starts_anew(studied, parts, half_done):
+    (parts_folder(half_done) / "parts.json").write_text('{"key": 1, "sha256": {}}')
+    assert made_study(studied, half_done) == (studied / "whole.parquet").read_bytes()
+    assert len(parts.made) == 9
+
+
+def test_a_study_killed_as_a_job(studied, parts, caplog):
+    """By SIGKILL, while it trains its second variant."""
+    output = studied / "job.parquet"
+    words = ["precision", "--config", "config.yaml", "--architecture", "mlp", "--optimizer", "gd"]
+    job = subprocess.Popen(
+        [sys.executable, "-m", "rodflow", *words, "--dataset", "dataset.npz", "--output", output.name],
+        cwd=studied,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: list(parts_folder(output).glob("float64/*.checkpoint.npz")))
+    job.kill()
+    assert job.wait(60) == -signal.SIGKILL
+    with caplog.at_level(logging.INFO):
+        assert made_study(studied, output) == (studied / "whole.parquet").read_bytes()
+    assert "going on from the parts" in caplog.text
+    assert "float64/discrete" in parts.made or "float64/stable" in parts.made
+    assert not [part for part in parts.made if part.startswith("float32/")]
+
+
 LONGEST = 10.0
 """Seconds from the start of a workflow's first job to the latest of the random moments."""
 
@@ -486,7 +590,7 @@ def outputs(folder):
     found = {}
     for path in [*folder.glob("results/*/**/*"), *folder.glob("figures/*/**/*")]:
         name = str(path.relative_to(folder))
-        assert "checkpoint" not in name
+        assert "checkpoint" not in name and ".parts" not in name
         if path.parent.name == "tables" and path.suffix == ".csv":
             found[name] = without_times([line.split(",") for line in path.read_text().splitlines()])
         elif path.suffix == ".md" and path.name != "REPLICATION.md":  # which names the checkout's commit

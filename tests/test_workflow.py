@@ -1,15 +1,28 @@
 """The DAG: it runs, it reruns only what a change touches, it survives an interruption, it refuses a wrong config."""
 
 import re
+import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from checkout import NARROW, copy_project, environment, interruptible, read_without_times, snakemake, wait_for
+from checkout import (
+    NARROW,
+    ROOT,
+    copy_project,
+    environment,
+    interruptible,
+    read_without_times,
+    snakemake,
+    wait_for,
+)
+from test_datasets import cifar_arrays
 
+from rodflow import config as configuration
 from rodflow import forkserver
 
 
@@ -158,3 +171,52 @@ def test_a_key_given_twice_is_refused_by_name(project):
     ended = subprocess.run(words, cwd=project, env=environment(), capture_output=True, text=True)
     assert ended.returncode != 0
     assert "the key steps is there twice" in ended.stdout + ended.stderr
+
+
+@pytest.fixture(scope="module")
+def with_images(tmp_path_factory) -> Path:
+    """A copy of the project with the file of images that the README's command names."""
+    folder = copy_project(tmp_path_factory.mktemp("with_images"))
+    np.savez(folder / "my.npz", **cifar_arrays(40))
+    return folder
+
+
+def test_readmes_command_with_a_file_of_images(with_images):
+    (line,) = re.findall(r"^snakemake .*my\.npz.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    words = [sys.executable, "-m", *shlex.split(line), "--dry-run", "--quiet"]
+    ended = subprocess.run(words, cwd=with_images, env=environment(), capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_values_between_brackets_on_the_command_line(with_images):
+    """What the jobs are given has the types that a config file would give it."""
+    said = (
+        "run=said",
+        'data={"dataset": "cifar10", "file": "my.npz", "examples": 12, "classes": [0,1,2,3], normalise: false}',
+        "seeds=[0,1]",
+        "chunk_size=null",
+        "solvers={rod: {rtol: 1e-3, max_steps: 500}, rod_low_rank: {rank: 3}}",
+        "learning_rates={mlp: {gd: 0.25, adam: 2e-3}}",
+        "sizes={mlp: {widths: [6, 5]}}",
+    )
+    run(with_images, narrow=(*NARROW, *said, "--", "results/said/dataset.npz"))
+    config = configuration.load(with_images / "results/said/config.yaml")
+    assert config.data == configuration.Data(
+        dataset="cifar10", file="my.npz", examples=12, classes=[0, 1, 2, 3], normalise=False
+    )
+    assert (config.seeds, config.chunk_size, config.sizes.mlp.widths) == ([0, 1], None, [6, 5])
+    rates = [config.learning_rates[a][o] for a, o in (("mlp", "gd"), ("mlp", "adam"), ("vit", "gd"))]
+    assert rates == [0.25, 2e-3, 0.1]  # the last is the file's
+    assert (config.solvers["rod"].rtol, config.solvers["rod"].max_steps) == (1e-3, 500)
+
+
+def test_a_number_between_brackets_that_no_file_may_hold_is_refused_by_name(project):
+    ended = subprocess.run(
+        snakemake("--dry-run", narrow=(*NARROW, "seeds=[0,010]")),
+        cwd=project,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode != 0
+    assert "seeds.1: got '010'" in ended.stdout + ended.stderr

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
-from rodflow.figures.panels import markers, point_handles, write_out_1_2_5
+from rodflow.figures.panels import NOT_AT_THE_EDGE, markers, note_why_empty, point_handles, write_out_1_2_5
 from rodflow.figures.style import FLOW_STYLE, INK, LABELS, RC, flow_style, in_order, label
 
 
@@ -49,8 +49,7 @@ def draw(comparison: DataFrame) -> Figure:
                 )
             if not axes.get_lines()[1:]:
                 own = comparison[(comparison["optimizer"] == optimizer) & (comparison["architecture"] == architecture)]
-                text = "missing" if own["missing"].notna().all() else "not at the edge"
-                axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=INK)
+                note_why_empty(axes, "missing" if own["missing"].notna().all() else NOT_AT_THE_EDGE)
             if i == 0:
                 axes.set_title(label(architecture), loc="center", fontweight="bold")
         grid[i, 0].set_ylabel(f"{label(optimizer)}\nmean error")

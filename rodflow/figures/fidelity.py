@@ -5,10 +5,11 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from pandas import DataFrame
 
 from rodflow.fidelity import NEAR
-from rodflow.figures.panels import markers, point_handles
+from rodflow.figures.panels import markers, note_why_empty, point_handles
 from rodflow.figures.style import FLOW_STYLE, LABELS, RC, flow_style, in_order, label
 
 FURTHEST = 1.6
@@ -19,7 +20,8 @@ FURTHEST = 1.6
 def draw(fidelity: DataFrame) -> Figure:
     """``fidelity`` has the columns of fidelity.csv; medians over seeds. A column of panels for each architecture.
 
-    Above: ``error_eos_mean`` on a log axis. Below: ``sharpness_ratio``, with the band of ``NEAR`` around one.
+    Above: ``error_eos_mean`` on a log axis. Below: ``sharpness_ratio``, with the band of ``NEAR`` around one. A panel
+    without a cell at the edge says so.
     """
     architectures, optimizers = in_order(fidelity["architecture"], LABELS), in_order(fidelity["optimizer"], LABELS)
     flows = in_order(fidelity["flow"], FLOW_STYLE)
@@ -36,15 +38,23 @@ def draw(fidelity: DataFrame) -> Figure:
                 values = medians.reindex(keys)[column].to_numpy(float)
                 if column == "sharpness_ratio":
                     values = np.minimum(values, FURTHEST)
+                if np.isnan(values).all():  # which would leave a log axis without limits
+                    continue
                 colour = flow_style(flow).colour
                 axes.plot(values, rows, marker[flow], color=colour, markersize=5.5, markeredgecolor="white", zorder=3)
+            if not axes.get_lines():
+                note_why_empty(axes)
             axes.set_yticks(rows, [label(name) for name in optimizers])
             axes.grid(axis="x", visible=False)
         grid[0, j].set(title=label(architecture), xscale="log", xlabel="mean error in the edge window")
         grid[1, j].axvspan(1 - NEAR, 1 + NEAR, color="#e9f3ee", zorder=0)
         grid[1, j].set(xlabel=f"median sharpness / the run's\n(beyond {FURTHEST}: on the right edge)")
         grid[1, j].set_xlim(right=FURTHEST + 0.03)
-    grid[0, 0].invert_yaxis()
+    for panels in grid:
+        if not any(axes.get_lines() for axes in panels):
+            panels[0].xaxis.set_major_locator(NullLocator())
+            panels[0].xaxis.set_minor_locator(NullLocator())
+    grid[0, 0].set_ylim(len(rows) - 0.5, -0.5)  # downwards
     handles = point_handles(marker)
     figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
     return figure

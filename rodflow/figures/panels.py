@@ -20,6 +20,8 @@ Series = dict[tuple[str, int], DataFrame]
 """The time series of flows, keyed by flow and seed."""
 Discrete = dict[int, DataFrame]
 """The discrete runs' records, keyed by seed."""
+NOT_AT_THE_EDGE = "not at the edge"
+"""Why a panel of the edge window is empty where all that it shows has been run."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,11 @@ def point_handles(marker: dict[str, str]) -> list[Line2D]:
         Line2D([], [], color=looks[flow].colour, marker=shape, linestyle="none", label=looks[flow].label)
         for flow, shape in marker.items()
     ]
+
+
+def note_why_empty(axes: Axes, why: str = NOT_AT_THE_EDGE) -> None:
+    """A note in a panel of the edge window that has nothing to show."""
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=INK)
 
 
 def write_out_1_2_5(axis: Axis) -> None:

@@ -53,6 +53,15 @@ figure img { display: block; width: 100%; height: auto; }
 figcaption { font-size: .9rem; margin-top: .5rem; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .9rem; }
 @media (max-width: 30rem) { body { padding-top: 1rem; } h1 { font-size: 1.4rem; } }
+@media (max-width: 45rem) { /* a claim is a block: its cells stand under each other, with their headings */
+  .claims, .claims tbody, .claims tr, .claims th, .claims td { display: block; min-width: 0; border: 0; padding: 0;
+    overflow-wrap: anywhere; }
+  .claims thead { display: none; }
+  .claims .measured { min-width: 0; }
+  .claims tr { border-bottom: 1px solid var(--line); padding: .7rem 0; }
+  .claims tbody th { font-weight: 600; margin-bottom: .2rem; }
+  .claims td[data-heading]::before { content: attr(data-heading) ": "; color: var(--soft); }
+}
 @media print { .cell, figure { break-inside: avoid; } }
 """
 
@@ -85,9 +94,10 @@ the drift-free one is this project’s own; a verdict is on the model of its row
 <th scope="col">Our number</th><th scope="col">Scale</th></tr></thead>
 <tbody>
 {%- for claim in claims %}
-<tr><th scope="row">{{ claim.claim }}</th><td>{{ claim.model }}</td>
+<tr><th scope="row">{{ claim.claim }}</th><td data-heading="Tested on">{{ claim.model }}</td>
 <td class="verdict {{ claim.verdict | replace(" ", "-") }}">{{ claim.verdict }}</td>
-<td class="measured">{{ claim.measured }}</td><td>{{ claim.scale }}</td></tr>
+<td class="measured" data-heading="Our number">{{ claim.measured }}</td>
+<td data-heading="Scale">{{ claim.scale }}</td></tr>
 {%- endfor %}
 </tbody></table></div>
 </section>

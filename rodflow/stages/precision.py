@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from rodflow.checkpoint import fingerprint
 from rodflow.config import Config
+from rodflow.parts import Parts
 from rodflow.precision import FLOWS, require_rate, study_settings, variants
+from rodflow.problems import resolve_device
 from rodflow.provenance import provenance
 from rodflow.stages.discrete import run_cell
 from rodflow.stages.flow import run_flow
-from rodflow.storage import read_json, read_table, write_json, write_table
+from rodflow.storage import read_json, read_table, refused_as, write_json, write_table
 from rodflow.yardsticks import STUDY_COLUMNS
 
 COLUMNS = ["variant", "flow", *STUDY_COLUMNS]
@@ -24,30 +27,44 @@ def study(config: Config, architecture: str, optimizer: str, seed: int, dataset:
 
     ``output`` (.parquet) has a row a variant, flow (the run itself is ``discrete``) and record, with ``COLUMNS``: the
     step, the effective sharpness, the run's oscillation or the flow's rod length, and the flow's error, both lengths
-    in weight space. Beside it (.json) lie the threshold, the flows' start, divergences and the provenance.
+    in weight space. Beside it (.json) lie the threshold, the flows' start, divergences and the provenance. Until it is
+    there, ``<output>.parts`` keeps the finished runs and flows: broken off, a study goes on with the next one.
 
     Raises: ``InvalidInput`` for a cell without a learning rate, or too few steps for a record after the start.
     """
     begun = time.monotonic()
     require_rate(config, architecture, optimizer)
     cell = (architecture, optimizer, seed)
-    parts, diverged_at, discrete = [], {}, {}
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder, "discrete.h5")
-        for variant, settings in variants(config).items():
-            run_cell(settings, *cell, dataset, run)
+    settings, device = study_settings(config, architecture, optimizer), str(resolve_device(config.device))
+    with refused_as(dataset, "a data set prepared by the dataset stage"):
+        key = fingerprint({"cell": cell, "settings": settings, "device": device}, __name__, [dataset])
+    tables, diverged_at, discrete = [], {}, {}
+    with Parts(parts_folder(output), key) as parts:
+        for variant, changed in variants(config).items():
+            run = parts.folder / variant / "discrete.h5"
+            parts.make(
+                [f"{variant}/discrete{suffix}" for suffix in (".h5", ".parquet", ".json")],
+                partial(run_cell, changed, *cell, dataset, run),
+            )
             discrete = read_json(run.with_suffix(".json"))
-            parts.append(read_table(run.with_suffix(".parquet")).assign(variant=variant, flow="discrete"))
+            tables.append(read_table(run.with_suffix(".parquet")).assign(variant=variant, flow="discrete"))
             diverged_at[variant] = {"discrete": discrete["diverged_at"]}
             for flow in FLOWS:
-                file = Path(folder, f"{flow}.parquet")
-                run_flow(settings, *cell, flow, dataset, run, file)
+                file = run.with_name(f"{flow}.parquet")
+                parts.make(
+                    [f"{variant}/{flow}.parquet", f"{variant}/{flow}.json"],
+                    partial(run_flow, changed, *cell, flow, dataset, run, file),
+                )
                 # a flow's table also holds the run's oscillation, which stands in the rows of the run
-                parts.append(read_table(file).drop(columns="oscillation").assign(variant=variant, flow=flow))
+                tables.append(read_table(file).drop(columns="oscillation").assign(variant=variant, flow=flow))
                 diverged_at[variant][flow] = read_json(file.with_suffix(".json"))["diverged_at"]
-    write_table(output, pd.concat([part.reindex(columns=COLUMNS) for part in parts], ignore_index=True))
-    summary = {key: discrete[key] for key in ("architecture", "optimizer", "seed", "threshold", "flow_start")}
-    where = discrete["provenance"]["device"]
-    summary["diverged_at"] = diverged_at
-    summary["provenance"] = provenance(study_settings(config, architecture, optimizer), time.monotonic() - begun, where)
-    write_json(output.with_suffix(".json"), summary)
+        write_table(output, pd.concat([table.reindex(columns=COLUMNS) for table in tables], ignore_index=True))
+        summary = {name: discrete[name] for name in ("architecture", "optimizer", "seed", "threshold", "flow_start")}
+        summary["diverged_at"] = diverged_at
+        summary["provenance"] = provenance(settings, time.monotonic() - begun, discrete["provenance"]["device"])
+        write_json(output.with_suffix(".json"), summary)
+
+
+def parts_folder(output: Path) -> Path:
+    """Where the study that makes ``output`` keeps its parts until it is done: beside it."""
+    return output.with_name(f"{output.stem}.parts")

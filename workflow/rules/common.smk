@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 sys.path.insert(0, workflow.basedir)
 from rodflow import config as configuration
@@ -13,11 +14,12 @@ from rodflow.forkserver import ForkServer
 from rodflow.layout import discrete_file, flow_file, grid_file, landscape_file, precision_file
 from rodflow.precision import study_settings
 from rodflow.provenance import code_digest
-from rodflow.yaml_reader import read_yaml
+from rodflow.yaml_reader import plain_scalars, read_yaml
 
 try:
     for path in workflow.configfiles:
         read_yaml(path)  # Snakemake, which merged these, takes what changes a value silently, such as a key given twice
+    update_config(config, plain_scalars(dict(workflow.config_settings.config)))  # what --config says, in its types
     said = config.pop("incomplete", False)  # of this call, no setting of the results; text on the command line
     if str(said).lower() not in ("true", "false"):
         raise InvalidInput("incomplete", said, "true or false")
