@@ -19,6 +19,7 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/precision.smk"
 include: "workflow/rules/landscapes.smk"
 include: "workflow/rules/page.smk"
+include: "workflow/rules/reference.smk"
 
 
 onstart:

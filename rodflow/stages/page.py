@@ -41,7 +41,7 @@ def other_figures(config: Config) -> dict[str, str]:
 
 def lay_out(config: Config, results: Path, output: Path) -> None:
     """Write the page of a run to ``output``, from the files below ``results``; it links the figures beside it."""
-    tables = replication_tables(results)
+    tables = replication_tables(results / "tables")
     cells = {(a, o): cell_files(config, results, a, o) for a in config.architectures for o in config.optimizers}
     made = read_json(results / "tables" / "provenance.json")
     claims = judged_claims(config, results, tables)
