@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from rodflow import intermediates
 from rodflow.config import PLACES, Config
@@ -18,6 +19,9 @@ from rodflow.reference import LARGEST, PLACE, TABLES, cell_row, cells, origin, r
 from rodflow.stages.figure import DRAWN
 from rodflow.storage import read_json, read_table, refused_as, write_json, write_table, write_text
 from rodflow.tables import CELL
+
+COLOURS = 256
+"""Of a figure: lines, shades and their blends, with no difference to the eye."""
 
 
 def collect(config: Config, results: Path, output: Path) -> None:
@@ -99,4 +103,8 @@ def _draw(config: Config, results: Path, folder: Path) -> None:
         drawn.append(("architecture", f"architectures/{a}", {"architecture": a}))
         drawn += [("cell", f"cells/{a}-{o}", {"architecture": a, "optimizer": o}) for o in config.optimizers]
     for kind, stem, names in drawn:
-        save(DRAWN[kind](config, results, names), [folder / f"{stem}.png"])
+        file = folder / f"{stem}.png"
+        save(DRAWN[kind](config, results, names), [file])
+        with Image.open(file) as image:  # a third of the bytes
+            few = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        few.save(file, optimize=True)
