@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= all
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce replication report test test-slurm test-browser lint benchmark environment
+.PHONY: reproduce replication reference-check report test test-slurm test-browser lint benchmark environment
 
 environment: $(VENV)/.complete
 
@@ -20,10 +20,15 @@ reproduce: environment
 	snakemake --cores $(CORES) figures/default/cells/mlp-gd.png
 	snakemake --cores $(CORES)
 
-# the copy of REPLICATION.md that is committed
+# the copy of REPLICATION.md that is committed: the reference's, without one the default run's
 replication: environment
-	snakemake --cores $(CORES) results/default/tables/REPLICATION.md
-	cp results/default/tables/REPLICATION.md REPLICATION.md
+	if [ -f reference/config.yaml ]; then $(BIN)/python -m rodflow reference-replication --output REPLICATION.md; else \
+	  snakemake --cores $(CORES) results/default/tables/REPLICATION.md && \
+	  cp results/default/tables/REPLICATION.md REPLICATION.md; fi
+
+# two cells of reference/ again, from the CIFAR-10 images in the file DATA
+reference-check: environment
+	snakemake reference-check --cores $(CORES) --configfile config/reference.yaml $(if $(DATA),--config 'data={"file": "$(DATA)"}')
 
 report: environment
 	snakemake --cores $(CORES) --report figures/default/report.html

@@ -27,6 +27,11 @@ include: "workflow/rules/landscapes.smk"
 include: "workflow/rules/page.smk"
 
 
+if not INCOMPLETE:  # the reference is a whole run
+
+    include: "workflow/rules/reference.smk"
+
+
 onstart:
     from rodflow.storage import write_text
 

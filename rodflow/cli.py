@@ -159,6 +159,43 @@ def page(
     lay_out(configuration.load(config), results, output, incomplete)
 
 
+Reference = Annotated[Path, typer.Option(help="The folder of the reference.")]
+
+
+@app.command()
+def reference(config: ConfigFile, results: Results, output: Reference = Path("reference")) -> None:
+    """Collect a finished run's tables, series, figures and provenance into a small folder to commit."""
+    from rodflow.stages.reference import collect
+
+    collect(configuration.load(config), results, output)
+
+
+@app.command()
+def reference_check(
+    config: ConfigFile,
+    reference: Reference = Path("reference"),
+    root: Annotated[Path, typer.Option(help="Where results/ goes.")] = Path("."),
+) -> None:
+    """Run two cells of the reference again and compare with its numbers; the config names the images."""
+    from rodflow.reference_check import printed, require_agreement
+    from rodflow.stages.reference_check import check
+
+    table = check(configuration.load(config), reference, root)
+    typer.echo(printed(table))
+    require_agreement(table)
+
+
+@app.command()
+def reference_replication(
+    output: Annotated[Path, typer.Option(help="Where REPLICATION.md goes.")],
+    reference: Reference = Path("reference"),
+) -> None:
+    """Judge the paper's claims by the reference's tables."""
+    from rodflow.stages.replication import replicate_reference
+
+    replicate_reference(reference, output)
+
+
 @app.command()
 def schema() -> None:
     """Print the config's JSON schema."""

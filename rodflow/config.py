@@ -68,6 +68,10 @@ MODELLED: dict[str, tuple[str, ...]] = {
 """The optimizers that a flow models, where it does not model all: ``Flow.supports``, for readers without torch."""
 
 
+PLACES = {"file", "folder"}
+"""Keys of ``data`` that say where its images lie."""
+
+
 class Strict(BaseModel):
     """A section that refuses unknown keys, and values of another type than it names: ``true`` is no number."""
 
@@ -258,6 +262,12 @@ class Config(Strict):
         return [flow for flow in self.flows if optimizer in MODELLED.get(flow, (optimizer,))]
 
     @property
+    def followed(self) -> dict[tuple[str, str, int, str], dict[str, Any]]:
+        """The settings of every flow of every cell, by architecture, optimizer, seed and flow."""
+        jobs = [(*cell, flow) for cell in self.cells for flow in self.flows_of(cell[1])]
+        return {(a, o, seed, flow): self.flow_settings(a, o, flow) for a, o, seed, flow in jobs}
+
+    @property
     def compares(self) -> bool:
         """Whether a competing model, one that ``MODELLED`` names, runs in some cell."""
         return any(flow in MODELLED for optimizer in self.optimizers for flow in self.flows_of(optimizer))
@@ -292,6 +302,11 @@ class Config(Strict):
     def settings(self) -> dict[str, Any]:
         """All that the results depend on: the whole config without ``checkpoint_seconds``."""
         return self.model_dump(mode="json", exclude={"checkpoint_seconds"})
+
+    @property
+    def placeless(self) -> Config:
+        """This config without where its images lie, which differs between machines."""
+        return self.model_copy(update={"data": self.data.model_copy(update=Data().model_dump(include=PLACES))})
 
     def discrete_settings(self, architecture: str, optimizer: str) -> dict[str, Any]:
         """All that the discrete run of a cell depends on, its seed and code aside."""

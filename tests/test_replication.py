@@ -7,6 +7,7 @@ import yaml
 from checkout import ROOT
 
 from rodflow import config as configuration
+from rodflow import replication
 from rodflow.replication import (
     FAILS,
     HOLDS,
@@ -24,6 +25,7 @@ from rodflow.replication import (
     remake,
     scale,
 )
+from rodflow.stages.replication import replicate_reference
 
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 
@@ -150,6 +152,18 @@ def test_settings_that_the_numbers_depend_on_make_it_stale():
     assert generated(config(landscapes=[])) == generated(config())
 
 
-def test_the_committed_copy_is_up_to_date():
+def test_commands_of_the_reference_name_its_config_and_leave_its_images_to_the_reader(monkeypatch):
+    kept = config(run="kept", data={"dataset": "cifar10"})
+    monkeypatch.setattr(replication, "_project_config", {"reference/config.yaml": kept}.get)
+    command = 'snakemake --cores 2 tables --configfile reference/config.yaml --config run=x \'data={"file": "my.npz"}\''
+    assert remake(kept, "tables", "run=x") == command
+
+
+def test_the_committed_copy_is_up_to_date(tmp_path):
     """If this fails: ``make replication``, and commit the copy."""
-    assert generated(configuration.load(ROOT / "config.yaml")) in (ROOT / "REPLICATION.md").read_text()
+    committed, reference = (ROOT / "REPLICATION.md").read_text(), ROOT / "reference"
+    if (reference / "config.yaml").exists():
+        replicate_reference(reference, tmp_path / "REPLICATION.md")
+        assert committed == (tmp_path / "REPLICATION.md").read_text()
+    else:
+        assert generated(configuration.load(ROOT / "config.yaml")) in committed

@@ -116,6 +116,17 @@ def test_report_holds_every_figure_and_table(project):
         assert f'"{category}"' in report, category
 
 
+def test_the_run_is_collected_where_that_is_asked_for(project):
+    run(project, "--keep-going", "reference")  # a flag: --configfile takes all words up to the next
+    assert len(pd.read_csv(project / "reference/cells.csv")) == 1
+    assert planned(project) == set()
+    ended = subprocess.run(
+        snakemake("--keep-going", "reference-check"), cwd=project, env=environment(), capture_output=True, text=True
+    )
+    assert ended.returncode != 0
+    assert "error: optimizer: got 'rmsprop', allowed: one of the config's: gd" in ended.stderr
+
+
 def test_another_checkpoint_interval_runs_nothing(project):
     assert planned(project, narrow=(*NARROW, "checkpoint_seconds=5")) == set()
 

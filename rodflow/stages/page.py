@@ -48,7 +48,7 @@ def lay_out(config: Config, results: Path, output: Path, incomplete: bool = Fals
 
     What an ``incomplete`` run lacks is marked.
     """
-    tables = replication_tables(results)
+    tables = replication_tables(results / "tables")
     there = found(config, results, incomplete)
     cells = {(a, o): cell_files(results, there.of(a, o)) for a in config.architectures for o in config.optimizers}
     made = read_json(results / "tables" / "provenance.json")

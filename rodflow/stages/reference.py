@@ -1,0 +1,112 @@
+"""a finished run -> the reference: its tables, series, figures and provenance in a small folder to commit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from rodflow import intermediates
+from rodflow.config import PLACES, Config
+from rodflow.errors import InvalidInput
+from rodflow.figures.style import save
+from rodflow.finished import everything
+from rodflow.folder import replaced
+from rodflow.layout import discrete_file, flow_file
+from rodflow.reference import LARGEST, PLACE, TABLES, cell_row, cells, origin, readme
+from rodflow.stages.figure import DRAWN
+from rodflow.storage import read_json, read_table, refused_as, write_json, write_table, write_text
+from rodflow.tables import CELL
+
+COLOURS = 256
+"""Of a figure: lines, shades and their blends, with no difference to the eye."""
+
+
+def collect(config: Config, results: Path, output: Path) -> None:
+    """Put what is worth keeping of the run below ``results`` into the folder ``output``, in place of an earlier one.
+
+    The same results give the same bytes. No file tells where on a machine anything lay.
+
+    Raises: ``InvalidInput`` if the run is not finished, was made with other settings, or takes more than ``LARGEST``
+    bytes, or if ``output`` holds anything else; then what was there is as it was.
+    """
+    _require_own(output)
+    _require_finished(config, results)
+    images = read_json(results / "dataset.json", images=str)["images"]
+    records, series, rows, jobs = [], [], [], []
+    for cell in config.cells:
+        names = dict(zip(CELL, cell, strict=True))
+        run = intermediates.discrete_run(results, *cell)
+        flows = {flow: intermediates.flow(results, *cell, flow, run) for flow in config.flows_of(cell[1])}
+        jobs.append(_made(discrete_file(results, *cell), config.discrete_settings(*cell[:2])))
+        jobs += [_made(flow_file(results, *cell, f), config.flow_settings(*cell[:2], f)) for f in flows]
+        records.append(_named(run[0], names))
+        series += [_named(table, names | {"flow": flow}) for flow, (table, _) in flows.items()]
+        rows.append(cell_row(config, run[1], [summary for _, summary in flows.values()]))
+    public, provenance, table = config.placeless, origin(jobs, images), cells(rows)
+    with replaced(output) as folder:
+        write_text(folder / "config.yaml", public.to_yaml())
+        write_table(folder / "cells.csv", table)
+        for name in TABLES:
+            shutil.copyfile(results / "tables" / name, folder / name)
+        write_table(folder / "discrete.parquet", pd.concat(records, ignore_index=True))
+        write_table(folder / "flows.parquet", pd.concat(series, ignore_index=True))
+        _draw(config, results, folder / "figures")
+        write_json(folder / "provenance.json", provenance)
+        write_text(folder / "README.md", readme(public, table, provenance))
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        if size > LARGEST:
+            raise InvalidInput("reference", f"{size} bytes", f"at most {LARGEST}, which all who clone the project get")
+
+
+def _require_own(output: Path) -> None:
+    """Refuse to replace a folder that is no earlier reference."""
+    if output.exists() and not (output.is_dir() and ((output / "cells.csv").is_file() or not any(output.iterdir()))):
+        raise InvalidInput("output", str(output), "a new or an empty folder, or an earlier reference (with cells.csv)")
+
+
+def _require_finished(config: Config, results: Path) -> None:
+    """Refuse tables that are not of the config's cells and flows, all of them."""
+    file = results / "tables" / "errors.csv"
+    table = read_table(file, ["seed"], ["architecture", "optimizer", "flow"])
+    found = set(table[[*CELL, "flow"]].itertuples(index=False, name=None))
+    for job in sorted(found ^ config.followed.keys()):
+        held = "a row of" if job in config.followed else "no row of"
+        raise InvalidInput("file", str(file), f"the table of a finished run with this config ({held} {job})")
+
+
+def _made(file: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """The provenance in the summary beside a job's file, whose settings were these, its images' place aside."""
+    file = file.with_suffix(".json")
+    made = read_json(file, provenance=dict)["provenance"]
+    with refused_as(file, "a summary with its provenance"):
+        found = made["config"] | {"data": made["config"]["data"] | {key: settings["data"][key] for key in PLACES}}
+        for key in (*PLACE, "finished", "wall_time_seconds"):
+            made[key]
+        if found != settings:
+            raise InvalidInput("file", str(file), "one that was made with the settings of the config")
+    return made
+
+
+def _named(table: pd.DataFrame, names: dict[str, str | int]) -> pd.DataFrame:
+    """``table`` under columns in front that say what it is of."""
+    return pd.concat([pd.DataFrame(names, index=table.index), table], axis=1)
+
+
+def _draw(config: Config, results: Path, folder: Path) -> None:
+    """The run's figures, as PNG: those of all cells, of each architecture, of each cell."""
+    whole = everything(config)
+    drawn: list[tuple[str, str, dict[str, str]]] = [(kind, kind, {}) for kind in ("overview", "fidelity")]
+    drawn += [("comparison", "comparison", {})] if config.compares else []
+    for a in config.architectures:
+        drawn.append(("architecture", f"architectures/{a}", {"architecture": a}))
+        drawn += [("cell", f"cells/{a}-{o}", {"architecture": a, "optimizer": o}) for o in config.optimizers]
+    for kind, stem, names in drawn:
+        file = folder / f"{stem}.png"
+        save(DRAWN[kind](config, results, names, whole), [file])
+        with Image.open(file) as image:  # a third of the bytes
+            few = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        few.save(file, optimize=True)

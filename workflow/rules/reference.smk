@@ -1,0 +1,42 @@
+# The reference, a finished run in a small folder that is committed; and two of its cells run again. Not part of `all`.
+# Neither rule has an output: Snakemake removes a failed job's, and here that would be what is committed or what disagrees.
+
+
+rule reference:
+    input:
+        TABLES,
+        files_of(THERE.flows),
+        rules.dataset.output.provenance,
+    log:
+        f"{LOGS}/reference.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        config=CONFIG_FILE,
+        results=results_of,
+    shell:
+        "python -m rodflow reference --config {params.config} --results {params.results} --output reference"
+        " 2> {log} || (cat {log} >&2; exit 1)"
+
+
+rule:
+    name:
+        "reference-check"
+    log:
+        f"{LOGS}/reference-check.log",
+    conda:
+        ENVIRONMENT
+    threads: CONFIG.threads
+    resources:
+        gpu=GPU,
+        mem_mb=4000,
+        runtime=240,
+    params:
+        config=CONFIG_FILE,
+    shell:
+        "OMP_NUM_THREADS={threads} python -m rodflow reference-check --config {params.config} --reference reference"
+        " 2> {log} || (cat {log} >&2; exit 1)"
