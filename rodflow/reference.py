@@ -15,8 +15,8 @@ from rodflow.replication import FULL, given_images, scale
 
 LARGEST = 8_000_000
 """Bytes of the whole folder, which everyone who clones the project gets."""
-TABLES = ("errors.csv", "thresholds.csv", "fidelity.csv", "comparison.csv")
-"""The run's own tables, copied byte by byte."""
+TABLES = ("errors.csv", "thresholds.csv", "fidelity.csv", "comparison.csv", "precision.csv")
+"""The run's own tables, copied byte by byte; the last where it has precision studies."""
 FILES = {
     "config.yaml": "the run's config, every default written out; `data.file` is left to whoever has the images",
     "cells.csv": "a row per cell: weights, examples, steps, learning rate, threshold, scale, device, seconds",
@@ -24,6 +24,7 @@ FILES = {
     "thresholds.csv": "a row per cell: threshold, sharpness of run and flows in the edge window, onset",
     "fidelity.csv": "a row per cell and flow: before the edge, sharpness, loss, rod, onset against the run's",
     "comparison.csv": "a row per flow of the cells that a competing model ran on",
+    "precision.csv": "a row per cell of `precision_cells` and precision: onset and overshoot of the run, errors of flows",
     "discrete.parquet": "every run's records: loss, gradient norm, effective sharpness, oscillation",
     "flows.parquet": "every flow's series: error, losses, sharpness, rod, oscillation, cost",
     "figures/": "the run's figures",
@@ -93,7 +94,8 @@ def readme(config: Config, cells: pd.DataFrame, provenance: dict[str, Any]) -> s
     collect = f"snakemake reference --cores 2 --configfile reference/config.yaml {given}".rstrip()
     check = "make reference-check DATA=my.npz" if foreign else collect.replace("reference", "reference-check", 1)
     tolerances = [{"of": of, "number": f"`{name}`", "tolerance": t.text} for (of, name), t in TOLERANCES.items()]
-    files = [{"file": f"`{name}`", "holds": text} for name, text in FILES.items()]
+    held = [name for name in FILES if config.precision_studies or name != TABLES[-1]]
+    files = [{"file": f"`{name}`", "holds": FILES[name]} for name in held]
     grid = f"{len(config.architectures)} architectures x {len(config.optimizers)} optimizers, {config.seeds_named}"
     return f"""# The run `{config.run}`
 

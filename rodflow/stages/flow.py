@@ -23,8 +23,7 @@ from rodflow.provenance import provenance
 from rodflow.stages.discrete import cell_optimizer, cell_problem, load, start_step
 from rodflow.storage import write_json, write_table
 from rodflow.stored_run import require_fit
-from rodflow.tables import COSTS
-from rodflow.yardsticks import SERIES_COLUMNS
+from rodflow.yardsticks import COSTS, SERIES_COLUMNS
 
 
 def build_flow(name: str, objective: Objective, optimizer: StepMap, settings: dict[str, Any]) -> Flow:

@@ -50,7 +50,7 @@ def collect(config: Config, results: Path, output: Path) -> None:
     with replaced(output) as folder:
         write_text(folder / "config.yaml", public.to_yaml())
         write_table(folder / "cells.csv", table)
-        for name in TABLES:
+        for name in TABLES if config.precision_studies else TABLES[:-1]:
             shutil.copyfile(results / "tables" / name, folder / name)
         write_table(folder / "discrete.parquet", pd.concat(records, ignore_index=True))
         write_table(folder / "flows.parquet", pd.concat(series, ignore_index=True))
@@ -97,13 +97,15 @@ def _named(table: pd.DataFrame, names: dict[str, str | int]) -> pd.DataFrame:
 
 
 def _draw(config: Config, results: Path, folder: Path) -> None:
-    """The run's figures, as PNG: those of all cells, of each architecture, of each cell."""
+    """The run's figures, as PNG: those of all cells, of each architecture, of each cell and precision study."""
     whole = everything(config)
     drawn: list[tuple[str, str, dict[str, str]]] = [(kind, kind, {}) for kind in ("overview", "fidelity")]
     drawn += [("comparison", "comparison", {})] if config.compares else []
     for a in config.architectures:
         drawn.append(("architecture", f"architectures/{a}", {"architecture": a}))
         drawn += [("cell", f"cells/{a}-{o}", {"architecture": a, "optimizer": o}) for o in config.optimizers]
+    for a, o in whole.drawn_studies(config):
+        drawn.append(("precision", f"precision/{a}-{o}", {"architecture": a, "optimizer": o}))
     for kind, stem, names in drawn:
         file = folder / f"{stem}.png"
         save(DRAWN[kind](config, results, names, whole), [file])

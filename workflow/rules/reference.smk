@@ -5,6 +5,7 @@
 rule reference:
     input:
         TABLES,
+        PRECISION_TABLES if CONFIG.precision_cells else [],
         files_of(THERE.flows),
         rules.dataset.output.provenance,
     log:
