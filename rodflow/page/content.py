@@ -56,7 +56,7 @@ def render(
         about=_about(config),
         missing=in_words(errors),
         claims=claims,
-        seeds_note="; medians over seeds, and the chart shows the first" if repeated else "",
+        seeds_note="; medians over seeds, and the chart shows the first that is finished" if repeated else "",
         legend=legend,
         rows=[
             (
