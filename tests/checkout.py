@@ -68,3 +68,35 @@ def measures_time(heading: str) -> bool:
 def read_without_times(path: Path) -> pd.DataFrame:
     """A CSV table as it is written, digit by digit, without its columns of seconds."""
     return pd.read_csv(path, dtype=str, usecols=lambda heading: not measures_time(heading))
+
+
+def outputs(folder: Path) -> dict[str, object]:
+    """Tables, series and figures by path, as bytes; those of a table without its columns of measured time."""
+    found: dict[str, object] = {}
+    for path in [*folder.glob("results/*/**/*"), *folder.glob("figures/*/**/*")]:
+        name = str(path.relative_to(folder))
+        assert "checkpoint" not in name and ".parts" not in name
+        if path.parent.name == "tables" and path.suffix == ".csv":
+            found[name] = without_times([line.split(",") for line in path.read_text().splitlines()])
+        elif path.suffix == ".md" and path.name != "REPLICATION.md":  # which names the checkout's commit
+            found[name] = without_times([line.split("|") for line in path.read_text().splitlines()])
+        elif path.suffix in (".h5", ".parquet", ".npz", ".png", ".pdf"):
+            found[name] = path.read_bytes()
+    return found
+
+
+def without_times(rows: list[list[str]]) -> list[list[str]]:
+    """The rows of one table, or several with a heading each, without its columns of seconds."""
+    timed: set[int] = set()
+    kept: list[list[str]] = []
+    for before, row in zip([[], *rows], rows, strict=False):
+        if len(row) != len(before):  # a new table
+            timed = {i for i, name in enumerate(row) if measures_time(name.strip())}
+        kept.append([cell for i, cell in enumerate(row) if i not in timed])
+    return kept
+
+
+def assert_equal(folder: Path, expected: dict[str, object]) -> None:
+    found = outputs(folder)
+    assert found.keys() == expected.keys()
+    assert {name for name in expected if found[name] != expected[name]} == set()

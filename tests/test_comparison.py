@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_figures import texts
+from test_figures import sticks_out, texts
 from torch import nn
 
 from rodflow.comparison import COLUMNS, comparison, verdicts
@@ -52,6 +52,7 @@ def test_the_figure_warns_of_nothing_and_names_what_is_missing(tmp_path):
         warnings.simplefilter("error")
         nowhere = figure.draw(missing)
         assert texts(nowhere).count("not at the edge") == 1
+        assert sticks_out(nowhere) == []
         save(nowhere, [tmp_path / "nowhere.png", tmp_path / "nowhere.pdf"])
         drawn = figure.draw(pd.concat([table, missing]))
         assert texts(drawn).count("not at the edge") == 1

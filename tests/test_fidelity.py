@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from problems import optimizer
-from test_figures import experiment, texts
+from test_figures import experiment, sticks_out, texts
 
 from rodflow.discrete import train
 from rodflow.fidelity import COLUMNS, claims, fidelity, fidelity_row
@@ -109,7 +109,7 @@ def test_the_figure_of_cells_that_are_not_at_the_edge(kept, tmp_path):
     """Each panel without a number says so, and nothing warns."""
     rows = [
         {"architecture": a, "optimizer": o, "flow": f, "seed": 0, "error_eos_mean": 0.1, "sharpness_ratio": 1.0}
-        for a in ("mlp", "vit") for o in ("gd", "adam") for f in ("stable", "rod")
+        for a in ("mlp", "vit") for o in ("gd", "adam") for f in ("stable_corrected", "rod_low_rank", "rod", "central")
     ]  # fmt: skip
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     table.loc[~table["architecture"].isin(kept), ["error_eos_mean", "sharpness_ratio"]] = np.nan
@@ -117,6 +117,7 @@ def test_the_figure_of_cells_that_are_not_at_the_edge(kept, tmp_path):
         warnings.simplefilter("error")
         drawn = figure.draw(table)
         assert texts(drawn).count("not at the edge") == 2 * (2 - len(kept))
+        assert sticks_out(drawn) == sticks_out(figure.draw(table[table["architecture"] == "mlp"])) == []
         save(drawn, [tmp_path / "a.png", tmp_path / "a.pdf"])
 
 

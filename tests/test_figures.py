@@ -116,6 +116,14 @@ def texts(figure):
     return "\n".join(t.get_text() for t in figure.findobj(Text))
 
 
+def sticks_out(figure):
+    """The figure's title and entries of its legend that do not lie within it, to a pixel."""
+    figure.draw_without_rendering()
+    shown = [figure._suptitle, *(text for legend in figure.legends for text in legend.get_texts())]
+    boxes = {text.get_text(): text.get_window_extent() for text in shown}
+    return [text for text, box in boxes.items() if box.x0 < -1 or box.x1 > figure.bbox.width + 1]
+
+
 def test_divergence_is_told_apart():
     figures = drawings()
     assert "diverged" not in texts(figures["cell"]()).lower()

@@ -16,7 +16,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from checkout import ROOT, copy_project, environment, interruptible, measures_time, smoke, snakemake, wait_for
+from checkout import (
+    ROOT,
+    assert_equal,
+    copy_project,
+    environment,
+    interruptible,
+    outputs,
+    smoke,
+    snakemake,
+    wait_for,
+)
 from problems import digits_mlp, optimizer
 
 from rodflow import config as configuration
@@ -583,38 +593,6 @@ def killed(folder, moment, grid):
 
 def checkpoints(folder):
     return list(folder.glob("results/*/*/*.checkpoint.npz"))
-
-
-def outputs(folder):
-    """Tables, series and figures by path, as bytes; those of a table without its columns of measured time."""
-    found = {}
-    for path in [*folder.glob("results/*/**/*"), *folder.glob("figures/*/**/*")]:
-        name = str(path.relative_to(folder))
-        assert "checkpoint" not in name and ".parts" not in name
-        if path.parent.name == "tables" and path.suffix == ".csv":
-            found[name] = without_times([line.split(",") for line in path.read_text().splitlines()])
-        elif path.suffix == ".md" and path.name != "REPLICATION.md":  # which names the checkout's commit
-            found[name] = without_times([line.split("|") for line in path.read_text().splitlines()])
-        elif path.suffix in (".h5", ".parquet", ".npz", ".png", ".pdf"):
-            found[name] = path.read_bytes()
-    return found
-
-
-def without_times(rows):
-    """The rows of one table, or several with a heading each, without its columns of seconds."""
-    timed: set[int] = set()
-    kept = []
-    for before, row in zip([[], *rows], rows, strict=False):
-        if len(row) != len(before):  # a new table
-            timed = {i for i, name in enumerate(row) if measures_time(name.strip())}
-        kept.append([cell for i, cell in enumerate(row) if i not in timed])
-    return kept
-
-
-def assert_equal(folder, expected):
-    found = outputs(folder)
-    assert found.keys() == expected.keys()
-    assert {name for name in expected if found[name] != expected[name]} == set()
 
 
 def test_killed_workflow(tmp_path):

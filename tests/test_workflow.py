@@ -13,9 +13,11 @@ import pytest
 from checkout import (
     NARROW,
     ROOT,
+    assert_equal,
     copy_project,
     environment,
     interruptible,
+    outputs,
     read_without_times,
     snakemake,
     wait_for,
@@ -26,9 +28,9 @@ from rodflow import config as configuration
 from rodflow import forkserver
 
 
-def run(folder: Path, *words: str, narrow: tuple[str, ...] = NARROW) -> str:
+def run(folder: Path, *words: str, narrow: tuple[str, ...] = NARROW, cores: int = 2) -> str:
     ended = subprocess.run(
-        snakemake(*words, narrow=narrow), cwd=folder, env=environment(), capture_output=True, text=True
+        snakemake(*words, narrow=narrow, cores=cores), cwd=folder, env=environment(), capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout + ended.stderr
@@ -68,6 +70,14 @@ def test_every_output_is_there_and_a_second_run_does_nothing(project):
     assert "half-difference rod flow" in (project / "results/smoke/tables/REPLICATION.md").read_text()
     assert 'id="mlp-gd"' in (project / "figures/smoke/index.html").read_text()
     assert planned(project) == set()
+
+
+def test_one_core_makes_the_same_bytes_as_two(project, tmp_path):
+    """Tables, series, PNG and PDF, columns of measured time aside."""
+    alone = copy_project(tmp_path / "alone")
+    run(alone, cores=1)
+    assert {".csv", ".parquet", ".h5", ".png", ".pdf"} <= {Path(name).suffix for name in outputs(project)}
+    assert_equal(alone, outputs(project))
 
 
 @pytest.mark.skipif(not forkserver.SUPPORTED, reason="the fork server is for Linux")

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from rodflow.figures.panels import NOT_AT_THE_EDGE, markers, note_why_empty, point_handles, write_out_1_2_5
-from rodflow.figures.style import FLOW_STYLE, INK, LABELS, RC, flow_style, in_order, label
+from rodflow.figures.style import FLOW_STYLE, INK, LABELS, RC, WIDTH_OF_TITLE, flow_style, in_order, label
 
 
 @matplotlib.rc_context(RC)
@@ -21,7 +21,8 @@ def draw(comparison: DataFrame) -> Figure:
     architectures, optimizers = in_order(comparison["architecture"], LABELS), in_order(comparison["optimizer"], LABELS)
     flows = in_order(comparison["flow"], FLOW_STYLE)
     marker = markers(flows)
-    figure = Figure(figsize=(2.7 * len(architectures) + 1.4, 2.1 * len(optimizers) + 1.5), layout="constrained")
+    size = (max(2.7 * len(architectures) + 1.4, WIDTH_OF_TITLE), 2.1 * len(optimizers) + 1.5)
+    figure = Figure(figsize=size, layout="constrained")
     figure.suptitle("What a continuous-time model costs, and how far it is from the run at the edge")
     grid = figure.subplots(len(optimizers), len(architectures), squeeze=False, sharex=True, sharey="row")
     at_the_edge = comparison.dropna(subset="error_eos_mean")

@@ -10,7 +10,7 @@ from pandas import DataFrame
 
 from rodflow.fidelity import NEAR
 from rodflow.figures.panels import markers, note_why_empty, point_handles
-from rodflow.figures.style import FLOW_STYLE, LABELS, RC, flow_style, in_order, label
+from rodflow.figures.style import FLOW_STYLE, LABELS, RC, WIDTH_OF_TITLE, flow_style, in_order, label
 
 FURTHEST = 1.6
 """Sharpness ratios are drawn at most this large; the points beyond lie on the edge."""
@@ -27,7 +27,8 @@ def draw(fidelity: DataFrame) -> Figure:
     flows = in_order(fidelity["flow"], FLOW_STYLE)
     marker = markers(flows)
     medians = fidelity.groupby(["architecture", "optimizer", "flow"])[["error_eos_mean", "sharpness_ratio"]].median()
-    figure = Figure(figsize=(3.2 * len(architectures) + 1.6, 0.6 * len(optimizers) + 2.6), layout="constrained")
+    size = (max(3.2 * len(architectures) + 1.6, WIDTH_OF_TITLE), 0.6 * len(optimizers) + 2.6)
+    figure = Figure(figsize=size, layout="constrained")
     figure.suptitle("In the edge window: distance from the discrete run, and sharpness against it")
     grid = figure.subplots(2, len(architectures), squeeze=False, sharey=True, sharex="row")
     rows = np.arange(len(optimizers))
@@ -56,5 +57,6 @@ def draw(fidelity: DataFrame) -> Figure:
             panels[0].xaxis.set_minor_locator(NullLocator())
     grid[0, 0].set_ylim(len(rows) - 0.5, -0.5)  # downwards
     handles = point_handles(marker)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
+    columns = int(size[0] / 2.2)  # inches that the longest label takes
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
     return figure

@@ -74,7 +74,8 @@ def draw(errors: DataFrame) -> Figure:
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     bar.outline.set_visible(False)
-    notes = ["–  no ratio: not run, or diverged"] * missing + ["*  some seeds have no ratio and are left out"] * starred
+    notes = ["–  no ratio: not at the edge, not run, or diverged"] * missing
+    notes += ["*  some seeds have no ratio and are left out"] * starred
     if notes:
         figure.supxlabel("      ".join(notes), fontsize=8, color="#333333")
     return figure

@@ -15,6 +15,8 @@ INK = "#404040"
 EDGE_COLOUR = "#f7f2dd"
 REPEAT_ALPHA = 0.35
 """Opacity of the seeds after the first."""
+WIDTH_OF_TITLE = 7.2
+"""Inches that the longest of the figures' titles takes, and a legend of three columns: however few panels there are."""
 
 RC = {
     "font.family": "DejaVu Sans",
