@@ -24,7 +24,7 @@ FILES = {
     "thresholds.csv": "a row per cell: threshold, sharpness of run and flows in the edge window, onset",
     "fidelity.csv": "a row per cell and flow: before the edge, sharpness, loss, rod, onset against the run's",
     "comparison.csv": "a row per flow of the cells that a competing model ran on",
-    "precision.csv": "a row per cell of `precision_cells` and precision: onset and overshoot of the run, errors of flows",
+    "precision.csv": "a row per cell of `precision_cells` and precision: the run's onset and overshoot, flows' errors",
     "discrete.parquet": "every run's records: loss, gradient norm, effective sharpness, oscillation",
     "flows.parquet": "every flow's series: error, losses, sharpness, rod, oscillation, cost",
     "figures/": "the run's figures",

@@ -42,7 +42,7 @@ def tiny(**changes):
         optimizers=["gd", "rmsprop"],
         flows=["stable", "drift_free_rod", "edge"],
         landscapes=[],
-        precision_cells=[],
+        precision_cells=["mlp-gd"],
         steps=70,
         record_interval=5,
         learning_rates={"mlp": {"gd": 0.4, "rmsprop": 0.01}},
@@ -74,7 +74,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_every_file_is_there_and_described(made):
     config, results, reference = made
     found = contents(reference)
-    drawn = {"overview", "fidelity", "comparison", "architectures/mlp", "cells/mlp-gd", "cells/mlp-rmsprop"}
+    drawn = {"overview", "fidelity", "comparison", "architectures/mlp", "cells/mlp-gd", "cells/mlp-rmsprop", "precision/mlp-gd"}
     assert {name for name in found if name.startswith("figures/")} == {f"figures/{name}.png" for name in drawn}
     assert {name for name in found if "/" not in name} == FILES.keys() - {"figures/"} | {"README.md"}
     assert all(f"`{name}`" in found["README.md"].decode() for name in FILES)
