@@ -74,7 +74,15 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_every_file_is_there_and_described(made):
     config, results, reference = made
     found = contents(reference)
-    drawn = {"overview", "fidelity", "comparison", "architectures/mlp", "cells/mlp-gd", "cells/mlp-rmsprop", "precision/mlp-gd"}
+    drawn = {
+        "overview",
+        "fidelity",
+        "comparison",
+        "architectures/mlp",
+        "cells/mlp-gd",
+        "cells/mlp-rmsprop",
+        "precision/mlp-gd",
+    }
     assert {name for name in found if name.startswith("figures/")} == {f"figures/{name}.png" for name in drawn}
     assert {name for name in found if "/" not in name} == FILES.keys() - {"figures/"} | {"README.md"}
     assert all(f"`{name}`" in found["README.md"].decode() for name in FILES)
