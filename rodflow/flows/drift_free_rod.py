@@ -37,7 +37,8 @@ class DriftFreeRodFlow(RoundedFlow):
       |w_i| times the run's relative error of a step (``Window.rounding``); the same errors each time. Rounding is
       what keeps a run's oscillation alive below the edge, and so it decides when the edge is entered.
     * A rod shorter than sqrt(epsilon) |c|, epsilon that of the flow's dtype, is evaluated at that length and its odd
-      part scaled back: the difference of the two increments would otherwise be rounding noise.
+      part scaled back: the difference of the two increments would otherwise be rounding noise. A component of the
+      second moment is lengthened to at most half of the centre's, so that it stays positive at both ends.
 
     Raises: ``InvalidInput`` for an order other than 1, 2, 3, a negative seed, a draw out of bounds, an odd or negative
     ``split_order``.
@@ -55,7 +56,8 @@ class DriftFreeRodFlow(RoundedFlow):
         """The increments of c and a over one step: (even, -2a - odd), from two gradients."""
         c, a = y.chunk(2)
         stretch = self._at_least(math.sqrt(torch.finfo(y.dtype).eps) * self._length(c), a)
-        plus, minus = self._increment(t, c + stretch * a), self._increment(t, c - stretch * a)
+        end = self._stretched(c, a, stretch)
+        plus, minus = self._increment(t, c + end), self._increment(t, c - end)
         return torch.cat([(plus + minus) / 2, -2 * a - (plus - minus) / (2 * stretch)])
 
     def round(self, t: float, y: Tensor) -> Tensor:
@@ -77,6 +79,12 @@ class DriftFreeRodFlow(RoundedFlow):
 
     def _length(self, s: Tensor) -> Tensor:
         return self.dynamics.weights(self.split(s)[0]).norm()
+
+    def _stretched(self, c: Tensor, a: Tensor, stretch: Tensor) -> Tensor:
+        """a, ``stretch`` times as long; a second moment that was shorter than half of the centre's stays so."""
+        (z, nu), centre = self.split(a), self.split(c)[1]
+        most = torch.maximum(centre / 2, nu.abs())
+        return self.pack(stretch * z, (stretch * nu).clamp(-most, most))
 
     def _at_least(self, shortest: Tensor, a: Tensor) -> Tensor:
         """The factor, one or more, that makes the weights of a ``shortest`` long; one where they are zero."""
