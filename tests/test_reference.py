@@ -322,7 +322,6 @@ def test_the_readme_makes_a_file_of_images(tmp_path):
 # The committed one
 
 
-@pytest.mark.skipif(not (ROOT / "reference").exists(), reason="there is no reference yet")
 def test_the_committed_reference_is_whole_and_small():
     reference = ROOT / "reference"
     config = configuration.load(reference / "config.yaml")

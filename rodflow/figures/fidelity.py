@@ -50,11 +50,11 @@ def draw(fidelity: DataFrame) -> Figure:
         grid[0, j].set(title=label(architecture), xscale="log", xlabel="mean error in the edge window")
         grid[1, j].axvspan(1 - NEAR, 1 + NEAR, color="#e9f3ee", zorder=0)
         grid[1, j].set(xlabel=f"median sharpness / the run's\n(beyond {FURTHEST}: on the right edge)")
-        grid[1, j].set_xlim(right=FURTHEST + 0.03)
     for panels in grid:
         if not any(axes.get_lines() for axes in panels):
             panels[0].xaxis.set_major_locator(NullLocator())
             panels[0].xaxis.set_minor_locator(NullLocator())
+    grid[1, 0].set_xlim(right=FURTHEST + 0.03)  # of the whole row, once the left limit is known
     grid[0, 0].set_ylim(len(rows) - 0.5, -0.5)  # downwards
     handles = point_handles(marker)
     columns = int(size[0] / 2.2)  # inches that the longest label takes
