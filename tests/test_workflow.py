@@ -203,11 +203,13 @@ def with_images(tmp_path_factory) -> Path:
     return folder
 
 
-def test_readmes_command_with_a_file_of_images(with_images):
-    (line,) = re.findall(r"^snakemake .*my\.npz.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    words = [sys.executable, "-m", *shlex.split(line), "--dry-run", "--quiet"]
-    ended = subprocess.run(words, cwd=with_images, env=environment(), capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+def test_readmes_commands_with_a_file_of_images(with_images):
+    lines = re.findall(r"^snakemake .*my\.npz.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        words = [sys.executable, "-m", *shlex.split(line, comments=True), "--dry-run", "--quiet"]
+        ended = subprocess.run(words, cwd=with_images, env=environment(), capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_values_between_brackets_on_the_command_line(with_images):
