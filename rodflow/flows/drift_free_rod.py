@@ -75,7 +75,9 @@ class DriftFreeRodFlow(RoundedFlow):
         return self.dynamics.weights(self.split(y.chunk(2)[1])[0])
 
     def _increment(self, t: float | Tensor, s: Tensor) -> Tensor:
-        return torch.cat(self.dynamics.increment(*self.split(s), t))
+        z, nu = self.split(s)
+        # within a step the centre's second moment may fall below zero by rounding; an optimizer's never does
+        return torch.cat(self.dynamics.increment(z, nu.clamp(min=0), t))
 
     def _length(self, s: Tensor) -> Tensor:
         return self.dynamics.weights(self.split(s)[0]).norm()
