@@ -174,16 +174,18 @@ def test_no_studied_cells_no_study(project):
     assert "rule precision" not in text
 
 
-def test_a_wrong_config_is_refused_by_name(project):
-    ended = subprocess.run(
-        snakemake("--dry-run", narrow=("optimizers=['sgdd']",)),
-        cwd=project,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
+@pytest.mark.parametrize(
+    ("narrow", "refusal"),
+    [
+        (("optimizers=['sgdd']",), "optimizers.0: got 'sgdd'"),
+        ((*NARROW, "seeds=[0,010]"), "seeds.1: got '010'"),  # a number between brackets that no file may hold
+    ],
+)
+def test_a_wrong_config_is_refused_by_name(project, narrow, refusal):
+    words = snakemake("--dry-run", narrow=narrow)
+    ended = subprocess.run(words, cwd=project, env=environment(), capture_output=True, text=True)
     assert ended.returncode != 0
-    assert "optimizers.0: got 'sgdd'" in ended.stdout + ended.stderr
+    assert refusal in ended.stdout + ended.stderr
 
 
 def test_a_key_given_twice_is_refused_by_name(project):
@@ -232,15 +234,3 @@ def test_values_between_brackets_on_the_command_line(with_images):
     rates = [config.learning_rates[a][o] for a, o in (("mlp", "gd"), ("mlp", "adam"), ("vit", "gd"))]
     assert rates == [0.25, 2e-3, 0.1]  # the last is the file's
     assert (config.solvers["rod"].rtol, config.solvers["rod"].max_steps) == (1e-3, 500)
-
-
-def test_a_number_between_brackets_that_no_file_may_hold_is_refused_by_name(project):
-    ended = subprocess.run(
-        snakemake("--dry-run", narrow=(*NARROW, "seeds=[0,010]")),
-        cwd=project,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode != 0
-    assert "seeds.1: got '010'" in ended.stdout + ended.stderr
