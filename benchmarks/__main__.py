@@ -1,4 +1,7 @@
-"""``python -m benchmarks [cost] [accuracy] [scaling]``: measure, then write the tables and the page."""
+"""``python -m benchmarks [cost] [accuracy] [scaling]``: measure, and write tables as rows come, then the page.
+
+Rows add to those of the same machine and commit; a page inside the checkout changes what the commit is called.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,17 @@ import os
 import platform
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from benchmarks.accuracy import VARIANTS, errors
 from benchmarks.cost import costs
-from benchmarks.report import render
+from benchmarks.report import PARTS, add, render
 from benchmarks.scaling import scaling
 from rodflow import config as configuration
+from rodflow.problems.architectures import ARCHITECTURES
 from rodflow.provenance import git_commit
-from rodflow.storage import write_json, write_table, write_text
-
-PARTS = ("cost", "accuracy", "scaling")
+from rodflow.storage import write_text
 
 
 def machine() -> str:
@@ -31,9 +34,10 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; none: all")
     parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="whose cells accuracy runs")
     parser.add_argument("--paper", type=Path, default=Path("config/paper.yaml"), help="whose sizes cost takes")
+    parser.add_argument("--architectures", nargs="+", choices=list(ARCHITECTURES), help="of cost; none: all")
     parser.add_argument("--optimizers", nargs="+", default=["gd", "rmsprop", "adam"], help="of cost")
     parser.add_argument("--dtypes", nargs="+", default=["float32"], help="of cost")
-    parser.add_argument("--examples", type=int, default=200, help="of cost")
+    parser.add_argument("--examples", type=int, help="of cost; none: the sizes' config's")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="of accuracy; threads of the others")
     parser.add_argument("--variants", choices=["", "map"], default="", help="of accuracy: all, or the map's only")
     parser.add_argument("--tables", type=Path, default=Path("results/benchmarks"))
@@ -44,16 +48,17 @@ def main() -> None:
             parser.error(f"got {part}, allowed: {', '.join(PARTS)}")
     variants = [variant for variant in VARIANTS if variant.startswith(chosen.variants)]
     paper = configuration.load(chosen.paper).model_copy(update={"threads": chosen.processes})
+    paper = paper.model_copy(update={"architectures": chosen.architectures or paper.architectures})
+    measured_on = f"{machine()} Commit {git_commit()}."
     measure = {
-        "cost": lambda: costs(paper, chosen.optimizers, chosen.dtypes, chosen.examples),
+        "cost": lambda: costs(paper, chosen.optimizers, chosen.dtypes, chosen.examples or paper.data.examples),
         "accuracy": lambda: errors(configuration.load(chosen.config), chosen.processes, variants),
         "scaling": lambda: scaling(chosen.processes),
     }
     for part in chosen.parts or PARTS:
-        table = measure[part]()
-        write_table(chosen.tables / f"{part}.csv", table)
-        write_json(chosen.tables / f"{part}.json", {"machine": f"{machine()} Commit {git_commit()}."})
-    write_text(chosen.page, render(chosen.tables))
+        for rows in measure[part]():
+            add(chosen.tables, part, pd.DataFrame(rows), measured_on)
+    write_text(chosen.page, render(chosen.tables, chosen.page))
 
 
 if __name__ == "__main__":

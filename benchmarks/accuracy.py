@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -63,14 +64,14 @@ def cell_errors(
     return rows
 
 
-def errors(config: Config, processes: int, variants: list[str]) -> pd.DataFrame:
-    """The table over all cells, so many at a time, each on one thread."""
+def errors(config: Config, processes: int, variants: list[str]) -> Iterator[list[dict]]:
+    """The rows of each cell, so many cells at a time, each on one thread."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(config, folder / "dataset.npz")
         work = partial(cell_errors, config, folder / "dataset.npz", folder, variants)
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=single_thread) as pool:
-            return pd.DataFrame([row for rows in pool.map(work, config.cells) for row in rows])
+            yield from pool.map(work, config.cells)
 
 
 def single_thread() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Iterator
+from functools import partial
+
 import torch
 
 from benchmarks.measure import UNIT, actions, in_a_process, interleaved
@@ -11,9 +13,10 @@ from rodflow.flows import FLOWS
 from rodflow.optimizers import OPTIMIZERS
 from rodflow.problems import Problem, image_problem
 from rodflow.problems.datasets import Images
+from rodflow.process import set_up
 
 MODELS = ("stable", "rod", "drift_free_rod", "central")
-REPEATS = {"discrete": 9, "stable": 5, "rod": 5, "drift_free_rod": 9, "central": 1}
+REPEATS = {"discrete": 9, "stable": 3, "rod": 1, "drift_free_rod": 5, "central": 1}
 
 
 def random_images(examples: int, channels: int = 3, side: int = 32, classes: int = 4) -> Images:
@@ -30,11 +33,13 @@ def cell_costs(problem: Problem, optimizer: str, rate: float, models: tuple[str,
     timed = actions(problem, step_map, {name: FLOWS[name](objective, step_map) for name in models})
     steps = {"discrete": 1.0} | dict.fromkeys(models, UNIT)
     equivalents = {}
-    for name, action in timed.items():
+
+    def counted(name: str) -> None:
         before = objective.cost.copy()
-        action()
+        timed[name]()
         equivalents[name] = (objective.cost - before).in_gradients(product) / steps[name]
-    seconds = interleaved(timed, {name: REPEATS[name] for name in timed})
+
+    seconds = interleaved({name: partial(counted, name) for name in timed}, {name: REPEATS[name] for name in timed})
     rows = []
     for name in timed:
         per_step = seconds[name] / steps[name]
@@ -53,7 +58,7 @@ def cell_costs(problem: Problem, optimizer: str, rate: float, models: tuple[str,
 
 def architecture_costs(config: Config, architecture: str, optimizer: str, dtype: str, examples: int) -> dict:
     """``rows``: those of one architecture and optimizer at the config's sizes."""
-    torch.set_num_threads(config.threads)
+    set_up(config.threads)
     sizes = getattr(config.sizes, architecture).model_dump()
     problem = image_problem(
         random_images(examples), architecture, sizes, config.loss, 0, getattr(torch, dtype), config.device
@@ -64,9 +69,8 @@ def architecture_costs(config: Config, architecture: str, optimizer: str, dtype:
     return {"rows": rows, "parameters": problem.w0.numel()}
 
 
-def costs(config: Config, optimizers: list[str], dtypes: list[str], examples: int) -> pd.DataFrame:
-    """The table; each architecture, optimizer and dtype in a process of its own."""
-    rows = []
+def costs(config: Config, optimizers: list[str], dtypes: list[str], examples: int) -> Iterator[list[dict]]:
+    """The rows of each architecture, optimizer and dtype, measured in a process of its own."""
     for architecture in config.architectures:
         for optimizer in optimizers:
             for dtype in dtypes:
@@ -79,5 +83,4 @@ def costs(config: Config, optimizers: list[str], dtypes: list[str], examples: in
                     "parameters": found["parameters"],
                     "peak_mib": found["peak_mib"],
                 }
-                rows += [cell | row for row in found["rows"]]
-    return pd.DataFrame(rows)
+                yield [cell | row for row in found["rows"]]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from benchmarks.accuracy import convergence, curve
 from rodflow import markdown
-from rodflow.storage import read_json
+from rodflow.storage import read_json, write_json, write_table
+from rodflow.tables import CELL
 
 NUMBER = "{:.3g}"
 
@@ -28,55 +32,99 @@ def cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
+def add(folder: Path, part: str, rows: pd.DataFrame, machine: str) -> None:
+    """Put rows into a part's table; those that it has stay if they are of the same machine and commit and of others."""
+    file, record = folder / f"{part}.csv", folder / f"{part}.json"
+    if file.exists() and record.exists() and measured_on(folder, part) == machine:
+        rows = pd.concat([pd.read_csv(file), rows]).drop_duplicates(PARTS[part].key, keep="last")
+    write_table(file, rows)
+    write_json(record, {"machine": machine})
+
+
 def measured_on(folder: Path, part: str) -> str:
     """The machine and the commit that a part was measured on, as a sentence."""
     return read_json(folder / f"{part}.json", machine=str)["machine"]
 
 
-def render(folder: Path) -> str:
-    """The page; a section for each table that ``folder`` has, with the commit and machine it was measured on.
+def render(folder: Path, page: Path) -> str:
+    """The page with a section for each part that ``folder`` has a table of; the others as they stand in ``page``.
 
-    Raises: ``InvalidInput`` if a table has no such record beside it.
+    Raises: ``InvalidInput`` if a table has no record beside it of what it was measured on.
     """
-    parts = ["# What a unit of flow time costs, and what it buys"]
-    parts.append(
+    sections = _sections(page.read_text(encoding="utf-8")) if page.exists() else {}
+    for name, part in PARTS.items():
+        if (file := folder / f"{name}.csv").exists():
+            sections[name] = part.section(pd.read_csv(file), measured_on(folder, name))
+    intro = (
+        "# What a unit of flow time costs, and what it buys\n\n"
         "Time is counted in optimizer steps. A gradient equivalent is the work of one full-batch gradient; a "
         "Hessian-vector product counts with the ratio of its floating-point operations to a gradient's. "
         "`python -m benchmarks` measures all of this again (`--help`: parts, sizes); this page is written by it."
     )
-    if (file := folder / "cost.csv").exists():
-        table = pd.read_csv(file)
-        parts += [
-            "## Paper-scale networks",
-            measured_on(folder, "cost"),
-            "Below the edge, from the same state, timed in turns. `overhead`: seconds over those of a discrete step, "
-            "over the gradient equivalents, less one. `peak mib`: growth of the process' memory over all rows of its "
-            "architecture, optimizer and dtype.",
-            shown(table),
-        ]
-    if (file := folder / "accuracy.csv").exists():
-        table = pd.read_csv(file)
-        parts += [
-            "## Error against cost, over the cells of config.yaml",
-            measured_on(folder, "accuracy"),
-            "Mean error in the edge window over that of the default, median and largest over the cells.",
-            shown(curve(table).reset_index()),
-            "## Is the integration converged?",
-            "By what share the running mean of the error in the edge window moves when the map's separating step is "
-            "taken every step instead of every second one, and when the ODE's step is 1/4 instead of 1/2. Chaos begins "
-            "where drawing the flow's rounding errors anew moves it by more than 5% (`redrawn`: by how much at the "
-            "end, the larger of two moves). The run's own rounding errors are not known, so that this much is chance.",
-            shown(convergence(table)),
-        ]
-    if (file := folder / "scaling.csv").exists():
-        table = pd.read_csv(file)
-        parts += ["## Growth of the drift-free rod flow's cost", measured_on(folder, "scaling")]
-        for varied, rows in table.groupby("varied", sort=False):
-            rows = rows.dropna(axis=1, how="all").drop(columns="varied").copy()
-            if varied in ("parameters", "examples"):
-                work = rows["parameters"].iloc[-1] / rows["parameters"] * rows["examples"].iloc[-1] / rows["examples"]
-                rows["seconds_over_linear"] = rows["seconds"] * work / rows["seconds"].iloc[-1]
-            else:
-                rows = rows.rename(columns={"seconds": "seconds_per_step"})
-            parts += [f"Over {varied}:", shown(rows)]
-    return "\n\n".join(parts) + "\n"
+    bodies = (f"{_marker(part)}\n\n{sections[part].strip()}" for part in PARTS if part in sections)
+    return "\n\n".join([intro, *bodies]) + "\n"
+
+
+def _marker(part: str) -> str:
+    return f"<!-- {part} -->"
+
+
+def _sections(page: str) -> dict[str, str]:
+    """The sections of a page by their part."""
+    pieces = re.split(f"<!-- ({'|'.join(PARTS)}) -->", page)
+    return dict(zip(pieces[1::2], pieces[2::2], strict=True))
+
+
+def _cost(table: pd.DataFrame, measured: str) -> str:
+    parts = [
+        "## Paper-scale networks",
+        measured,
+        "Below the edge, from the same state, timed in turns. `overhead`: seconds over those of a discrete step, "
+        "over the gradient equivalents, less one. `peak mib`: growth of the process' memory over all rows of its "
+        "architecture, optimizer and dtype.",
+        shown(table),
+    ]
+    return "\n\n".join(parts)
+
+
+def _accuracy(table: pd.DataFrame, measured: str) -> str:
+    parts = [
+        "## Error against cost, over the cells of config.yaml",
+        measured,
+        "Mean error in the edge window over that of the default, median and largest over the cells.",
+        shown(curve(table).reset_index()),
+        "## Is the integration converged?",
+        "By what share the running mean of the error in the edge window moves when the map's separating step is "
+        "taken every step instead of every second one, and when the ODE's step is 1/4 instead of 1/2. Chaos begins "
+        "where drawing the flow's rounding errors anew moves it by more than 5% (`redrawn`: by how much at the "
+        "end, the larger of two moves). The run's own rounding errors are not known, so that this much is chance.",
+        shown(convergence(table)),
+    ]
+    return "\n\n".join(parts)
+
+
+def _scaling(table: pd.DataFrame, measured: str) -> str:
+    parts = ["## Growth of the drift-free rod flow's cost", measured]
+    for varied, rows in table.groupby("varied", sort=False):
+        rows = rows.dropna(axis=1, how="all").drop(columns="varied").copy()
+        if varied in ("parameters", "examples"):
+            work = rows["parameters"].iloc[-1] / rows["parameters"] * rows["examples"].iloc[-1] / rows["examples"]
+            rows["seconds_over_linear"] = rows["seconds"] * work / rows["seconds"].iloc[-1]
+        else:
+            rows = rows.rename(columns={"seconds": "seconds_per_step"})
+        parts += [f"Over {varied}:", shown(rows)]
+    return "\n\n".join(parts)
+
+
+class Part(NamedTuple):
+    """``key``: the columns that tell a part's rows apart; ``section``: its text, of table and machine."""
+
+    key: list[str]
+    section: Callable[[pd.DataFrame, str], str]
+
+
+PARTS = {
+    "cost": Part(["architecture", "optimizer", "dtype", "examples", "model"], _cost),
+    "accuracy": Part([*CELL, "variant", "step"], _accuracy),
+    "scaling": Part(["varied", "parameters", "examples", "steps"], _scaling),
+}

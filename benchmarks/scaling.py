@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-
-import pandas as pd
-import torch
+from collections.abc import Iterator
 
 from benchmarks.cost import random_images
 from benchmarks.measure import UNIT, actions, in_a_process, interleaved, window_at_start
@@ -13,10 +11,11 @@ from rodflow.flows import RodMap
 from rodflow.flows.integrate import integrate
 from rodflow.optimizers import Adam
 from rodflow.problems import image_problem
+from rodflow.process import set_up
 
-WIDTHS = {1_000: 10, 10_000: 70, 100_000: 280, 1_000_000: 963, 10_000_000: 3125}
-"""Of both hidden layers of an MLP on 8x8 images, by about how many parameters it then has."""
-EXAMPLES = (100, 1_000, 10_000, 50_000)
+WIDTHS = (10, 70, 280, 520, 963, 1_700, 3_125)
+"""Of both hidden layers of an MLP on 8x8 images, which then has from 1e3 to 1e7 weights."""
+EXAMPLES = (100, 1_000, 5_000, 10_000, 20_000, 50_000)
 CHUNK = 5_000
 STEPS = (50, 200, 800)
 RATE = 1e-6
@@ -24,14 +23,14 @@ RATE = 1e-6
 
 def unit(width: int, examples: int, chunk_size: int | None, threads: int) -> dict:
     """Seconds of a unit of flow time and of a discrete step."""
-    torch.set_num_threads(threads)
+    set_up(threads)
     images = random_images(examples, 1, 8)
     problem = image_problem(images, "mlp", {"widths": (width, width)}, device="auto", chunk_size=chunk_size)
     optimizer = Adam(RATE)
     timed = actions(problem, optimizer, {"flow": RodMap(problem.objective, optimizer)})
     for action in timed.values():
         action()
-    seconds = interleaved(timed, {"discrete": 9, "flow": 5})
+    seconds = interleaved(timed, {"discrete": 9, "flow": 3})
     return {
         "parameters": problem.w0.numel(),
         "examples": examples,
@@ -43,7 +42,7 @@ def unit(width: int, examples: int, chunk_size: int | None, threads: int) -> dic
 
 def span(steps: int, threads: int) -> dict:
     """Seconds of a whole integration of so many steps, recorded every 50."""
-    torch.set_num_threads(threads)
+    set_up(threads)
     problem = image_problem(random_images(1_000, 1, 8), "mlp", {"widths": (280, 280)}, device="auto")
     optimizer = Adam(RATE)
     window = window_at_start(problem, optimizer)
@@ -52,11 +51,12 @@ def span(steps: int, threads: int) -> dict:
     return {"steps": steps, "seconds": (time.perf_counter() - begun) / steps}
 
 
-def scaling(threads: int) -> pd.DataFrame:
+def scaling(threads: int) -> Iterator[list[dict]]:
     """A row a measurement; ``varied`` says along which axis it lies."""
-    rows = [{"varied": "parameters"} | in_a_process(unit, width, 200, None, threads) for width in WIDTHS.values()]
+    for width in WIDTHS:
+        yield [{"varied": "parameters"} | in_a_process(unit, width, 1_000, None, threads)]
     for examples in EXAMPLES:
         chunk = CHUNK if examples > CHUNK else None
-        rows.append({"varied": "examples"} | in_a_process(unit, 64, examples, chunk, threads))
-    rows += [{"varied": "steps"} | in_a_process(span, steps, threads) for steps in STEPS]
-    return pd.DataFrame(rows)
+        yield [{"varied": "examples"} | in_a_process(unit, 280, examples, chunk, threads)]
+    for steps in STEPS:
+        yield [{"varied": "steps"} | in_a_process(span, steps, threads)]

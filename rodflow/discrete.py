@@ -68,7 +68,7 @@ def rounding_errors(w: Tensor, size: float, seed: int) -> Tensor:
     The draws are made on the CPU in float64, so that they depend neither on w's device nor on its dtype.
     """
     generator = torch.Generator().manual_seed(seed)
-    u = 2 * torch.rand(len(w), generator=generator, dtype=torch.float64) - 1
+    u = torch.empty(len(w), dtype=torch.float64).uniform_(-1, 1, generator=generator)
     return size * w.abs() * u.to(w)
 
 

@@ -157,7 +157,7 @@ class Optimizer(StepMap):
 
 def _root(nu: Tensor) -> Tensor:
     """sqrt(nu); a weight that never has a gradient keeps nu = 0, where the root itself has no derivative."""
-    return torch.sqrt(torch.where(nu == 0, torch.finfo(nu.dtype).tiny, nu))
+    return torch.sqrt(nu + torch.finfo(nu.dtype).tiny)
 
 
 class GradientDescent(Optimizer):

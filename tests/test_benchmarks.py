@@ -8,7 +8,7 @@ from problems import network
 from benchmarks.accuracy import DEFAULT, HALVED, ODE_HALVED, REDRAWN, VARIANTS, convergence, curve
 from benchmarks.cost import MODELS, cell_costs
 from benchmarks.measure import in_a_process, interleaved
-from benchmarks.report import render, shown
+from benchmarks.report import add, render, shown
 from benchmarks.scaling import unit
 from rodflow.errors import InvalidInput
 from rodflow.problems import Problem
@@ -83,13 +83,43 @@ def test_curve_is_relative_to_the_default():
     assert (found["lost"] == 0).all()
 
 
+def test_rows_add_to_those_of_the_same_commit(tmp_path):
+    def seconds(examples, steps, seconds):
+        return pd.DataFrame({"varied": "steps", "parameters": 1, "examples": examples, "steps": steps, "s": seconds})
+
+    def table():
+        return pd.read_csv(tmp_path / "scaling.csv")["s"].tolist()
+
+    add(tmp_path, "scaling", seconds(None, [1, 2], [0.1, 0.2]), "One.")
+    add(tmp_path, "scaling", seconds(None, [2, 3], [0.5, 0.3]), "One.")
+    assert table() == [0.1, 0.5, 0.3]
+    add(tmp_path, "scaling", seconds(None, [9], [0.9]), "Another.")
+    assert table() == [0.9]
+
+
 def test_page(tmp_path):
+    page = tmp_path / "page.md"
     table().to_csv(tmp_path / "accuracy.csv", index=False)
     with pytest.raises(InvalidInput, match="accuracy"):
-        render(tmp_path)
+        render(tmp_path, page)
     (tmp_path / "accuracy.json").write_text('{"machine": "A machine."}')
-    page = render(tmp_path)
-    assert "A machine." in page and "## Paper-scale" not in page and DEFAULT in page
+    page.write_text(render(tmp_path, page))
+    assert "A machine." in page.read_text() and "## Paper-scale" not in page.read_text() and DEFAULT in page.read_text()
+
+
+def test_a_part_measured_anew_leaves_the_other_sections_of_the_page_as_they_are(tmp_path):
+    page, tables = tmp_path / "page.md", tmp_path / "tables"
+    page.write_text("# Old title\n\n<!-- accuracy -->\n\n## Errors\n\nOld.\n\n<!-- scaling -->\n\nOld too.\n")
+    tables.mkdir()
+    rows = [{"varied": "examples", "parameters": 10, "examples": n, "seconds": n / 4} for n in (1, 4)]
+    pd.DataFrame(rows).to_csv(tables / "scaling.csv", index=False)
+    (tables / "scaling.json").write_text('{"machine": "A machine."}')
+    page.write_text(found := render(tables, page))
+    assert "## Errors\n\nOld." in found and "Old too" not in found
+    assert "| 10 | 1 | 0.25 | 1 |" in found and render(tables, page) == found
+
+
+def test_shown():
     assert shown(pd.DataFrame({"a_b": [1234567, 2], "c": [0.12345, float("nan")]})).splitlines()[2:] == [
         "| 1,234,567 | 0.123 |",
         "| 2 | – |",

@@ -58,15 +58,17 @@ class DriftFreeRodFlow(RoundedFlow):
         stretch = self._at_least(math.sqrt(torch.finfo(y.dtype).eps) * self._length(c), a)
         end = self._stretched(c, a, stretch)
         plus, minus = self._increment(t, c + end), self._increment(t, c - end)
-        return torch.cat([(plus + minus) / 2, -2 * a - (plus - minus) / (2 * stretch)])
+        change = torch.empty_like(y)  # in place, since a pass over memory takes as long as many an example's gradient
+        even, odd = change.chunk(2)
+        torch.add(plus, minus, out=even).div_(2)
+        torch.sub(minus, plus, out=odd).div_(2 * stretch).sub_(a, alpha=2)
+        return change
 
     def round(self, t: float, y: Tensor) -> Tensor:
         """y with the rounding errors of the discrete run's step to t, a whole number, added to a's weights."""
-        c, a = y.chunk(2)
-        w = self.dynamics.weights(self.split(c)[0])
-        a = a.clone()
-        a[: len(w)] += self.errors(w, t)
-        return torch.cat([c, a])
+        y = y.clone()
+        self.rod(y).add_(self.errors(self.centre(y).w, t))
+        return y
 
     def centre(self, y: Tensor) -> State:
         return super().centre(y.chunk(2)[0])
@@ -77,16 +79,17 @@ class DriftFreeRodFlow(RoundedFlow):
     def _increment(self, t: float | Tensor, s: Tensor) -> Tensor:
         z, nu = self.split(s)
         # within a step the centre's second moment may fall below zero by rounding; an optimizer's never does
-        return torch.cat(self.dynamics.increment(z, nu.clamp(min=0), t))
+        return self.dynamics.increment(z, nu.clamp(min=0), t)
 
     def _length(self, s: Tensor) -> Tensor:
         return self.dynamics.weights(self.split(s)[0]).norm()
 
     def _stretched(self, c: Tensor, a: Tensor, stretch: Tensor) -> Tensor:
         """a, ``stretch`` times as long; a second moment that was shorter than half of the centre's stays so."""
-        (z, nu), centre = self.split(a), self.split(c)[1]
-        most = torch.maximum(centre / 2, nu.abs())
-        return self.pack(stretch * z, (stretch * nu).clamp(-most, most))
+        end = stretch * a
+        most = torch.maximum(self.split(c)[1] / 2, self.split(a)[1].abs())
+        self.split(end)[1].clamp_(-most, most)
+        return end
 
     def _at_least(self, shortest: Tensor, a: Tensor) -> Tensor:
         """The factor, one or more, that makes the weights of a ``shortest`` long; one where they are zero."""

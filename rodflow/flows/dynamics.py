@@ -31,11 +31,10 @@ class Dynamics:
         w = self.weights(z)
         return State(w, z[len(w) :], nu)
 
-    def increment(self, z: Tensor, nu: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor]:
-        """G and the increment of nu, from one gradient at z."""
+    def increment(self, z: Tensor, nu: Tensor, t: float | Tensor) -> Tensor:
+        """G and the increment of nu, one vector, from one gradient at z."""
         state = self.state(z, nu)
-        dw, dm, dnu = self.optimizer.increment(state, self.objective.gradient(state.w), t)
-        return torch.cat([dw, dm]), dnu
+        return torch.cat(self.optimizer.increment(state, self.objective.gradient(state.w), t))
 
     def linearise(self, z: Tensor, nu: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
         """G, the increment of nu, and the product v ``[n]`` -> (dG/dz) v ``[n]`` at fixed nu.

@@ -68,7 +68,7 @@ class EdgeFlow(RoundedFlow):
         c, u, log_length, nu = self.split(y)
         u = u / u.norm()
         length = torch.maximum(log_length.exp(), math.sqrt(torch.finfo(y.dtype).eps) * c.norm())
-        plus, minus = (self.dynamics.increment(c + end * u, nu, t)[0] for end in (length, -length))
+        plus, minus = (self.dynamics.increment(c + end * u, nu, t) for end in (length, -length))
         h = (minus - plus) / (2 * length)  # lr times the Hessian's action
         s = u @ h
         growth = torch.log((s - 1).clamp(min=math.exp(-FASTEST_DECAY)))

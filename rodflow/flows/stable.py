@@ -32,4 +32,4 @@ class StableFlow(Flow):
 
     def increment(self, t: float | Tensor, y: Tensor) -> Tensor:
         """The increment of the whole state y = (z, nu): one step of the optimizer, less y. One gradient."""
-        return torch.cat(self.dynamics.increment(*self.split(y), t))
+        return self.dynamics.increment(*self.split(y), t)

@@ -19,6 +19,7 @@ from rodflow.memory import naming_chunk_size
 from rodflow.optimizers import OPTIMIZERS, State, StepMap
 from rodflow.problems import Problem, image_problem
 from rodflow.problems.datasets import Images
+from rodflow.process import set_up
 from rodflow.provenance import provenance
 from rodflow.schedules import Scheduled, schedule
 from rodflow.storage import read_arrays, read_images, refused_as, write_arrays, write_json, write_table
@@ -48,8 +49,8 @@ def cell_optimizer(config: Config, architecture: str, optimizer: str) -> StepMap
 
 
 def cell_problem(config: Config, architecture: str, seed: int, dataset: Path, dtype: str) -> Problem:
-    """The objective and initial weights of a cell, on the prepared images; sets torch's number of threads."""
-    torch.set_num_threads(config.threads)
+    """The objective and initial weights of a cell, on the prepared images; sets the process up."""
+    set_up(config.threads)
     return image_problem(
         Images(*read_images(dataset)),
         architecture,
