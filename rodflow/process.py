@@ -16,7 +16,8 @@ def set_up(threads: int) -> None:
 
     By default glibc returns a long vector's memory to the system as soon as it is freed, and each new vector is
     cleared anew page by page: with ten million weights that takes more time than their arithmetic does. With both
-    settings off the memory stays until the process ends. No effect without glibc.
+    settings off the memory stays until the process ends, which can be a few vectors' more at the peak. No effect
+    without glibc.
     """
     torch.set_num_threads(threads)
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
