@@ -36,7 +36,8 @@ def add(folder: Path, part: str, rows: pd.DataFrame, machine: str) -> None:
     """Put rows into a part's table; those that it has stay if they are of the same machine and commit and of others."""
     file, record = folder / f"{part}.csv", folder / f"{part}.json"
     if file.exists() and record.exists() and measured_on(folder, part) == machine:
-        rows = pd.concat([pd.read_csv(file), rows]).drop_duplicates(PARTS[part].key, keep="last")
+        rows = pd.concat([pd.read_csv(file), rows])
+        rows = rows[~rows.reindex(columns=PARTS[part].key).duplicated(keep="last")]
     write_table(file, rows)
     write_json(record, {"machine": machine})
 
