@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -10,6 +11,7 @@ import torch
 from benchmarks.measure import UNIT, actions, in_a_process, interleaved
 from rodflow.config import Config
 from rodflow.flows import FLOWS
+from rodflow.flows.base import FlowDiverged
 from rodflow.optimizers import OPTIMIZERS
 from rodflow.problems import Problem, image_problem
 from rodflow.problems.datasets import Images
@@ -27,7 +29,10 @@ def random_images(examples: int, channels: int = 3, side: int = 32, classes: int
 
 
 def cell_costs(problem: Problem, optimizer: str, rate: float, models: tuple[str, ...]) -> list[dict]:
-    """A row for the discrete step and for each model of one cell, from the same state, below the edge."""
+    """A row for the discrete step and for each model of one cell, from the same state, below the edge.
+
+    A flow that its solver loses there, as single precision can, has NaN.
+    """
     step_map, objective = OPTIMIZERS[optimizer](rate), problem.objective
     product = objective.product_in_gradients(problem.w0)
     timed = actions(problem, step_map, {name: FLOWS[name](objective, step_map) for name in models})
@@ -36,13 +41,16 @@ def cell_costs(problem: Problem, optimizer: str, rate: float, models: tuple[str,
 
     def counted(name: str) -> None:
         before = objective.cost.copy()
-        timed[name]()
-        equivalents[name] = (objective.cost - before).in_gradients(product) / steps[name]
+        try:
+            timed[name]()
+            equivalents[name] = (objective.cost - before).in_gradients(product) / steps[name]
+        except FlowDiverged:
+            equivalents[name] = math.nan
 
     seconds = interleaved({name: partial(counted, name) for name in timed}, {name: REPEATS[name] for name in timed})
     rows = []
     for name in timed:
-        per_step = seconds[name] / steps[name]
+        per_step = math.nan if math.isnan(equivalents[name]) else seconds[name] / steps[name]
         over = per_step / seconds["discrete"]
         rows.append(
             {

@@ -82,7 +82,7 @@ def _cost(table: pd.DataFrame, measured: str) -> str:
         measured,
         "Below the edge, from the same state, timed in turns. `overhead`: seconds over those of a discrete step, "
         "over the gradient equivalents, less one. `peak mib`: growth of the process' memory over all rows of its "
-        "architecture, optimizer and dtype.",
+        "architecture, optimizer and dtype. –: lost by its solver.",
         shown(table),
     ]
     return "\n\n".join(parts)
