@@ -48,32 +48,18 @@ def measured_on(folder: Path, part: str) -> str:
 
 
 def render(folder: Path, page: Path) -> str:
-    """The page with a section for each part that ``folder`` has a table of; the others as they stand in ``page``.
+    """The page with a section for each part that ``folder`` has a table of; all else as it stands in ``page``.
 
     Raises: ``InvalidInput`` if a table has no record beside it of what it was measured on.
     """
-    sections = _sections(page.read_text(encoding="utf-8")) if page.exists() else {}
+    text = page.read_text(encoding="utf-8") if page.exists() else "# What a unit of flow time costs"
+    intro, *pieces = re.split(f"<!-- ({'|'.join(PARTS)}) -->", text)
+    sections = dict(zip(pieces[::2], pieces[1::2], strict=True))
     for name, part in PARTS.items():
         if (file := folder / f"{name}.csv").exists():
             sections[name] = part.section(pd.read_csv(file), measured_on(folder, name))
-    intro = (
-        "# What a unit of flow time costs, and what it buys\n\n"
-        "Time is counted in optimizer steps. A gradient equivalent is the work of one full-batch gradient; a "
-        "Hessian-vector product counts with the ratio of its floating-point operations to a gradient's. "
-        "`python -m benchmarks` measures all of this again (`--help`: parts, sizes); this page is written by it."
-    )
-    bodies = (f"{_marker(part)}\n\n{sections[part].strip()}" for part in PARTS if part in sections)
-    return "\n\n".join([intro, *bodies]) + "\n"
-
-
-def _marker(part: str) -> str:
-    return f"<!-- {part} -->"
-
-
-def _sections(page: str) -> dict[str, str]:
-    """The sections of a page by their part."""
-    pieces = re.split(f"<!-- ({'|'.join(PARTS)}) -->", page)
-    return dict(zip(pieces[1::2], pieces[2::2], strict=True))
+    bodies = (f"<!-- {name} -->\n\n{sections[name].strip()}" for name in PARTS if name in sections)
+    return "\n\n".join([intro.strip(), *bodies]) + "\n"
 
 
 def _cost(table: pd.DataFrame, measured: str) -> str:

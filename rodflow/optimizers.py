@@ -156,7 +156,9 @@ class Optimizer(StepMap):
 
 
 def _root(nu: Tensor) -> Tensor:
-    """sqrt(nu); a weight that never has a gradient keeps nu = 0, where the root itself has no derivative."""
+    """sqrt(nu), with the least normal number under the root: a weight that never has a gradient keeps nu = 0, where the
+    root itself has no derivative.
+    """
     return torch.sqrt(nu + torch.finfo(nu.dtype).tiny)
 
 

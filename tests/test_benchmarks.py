@@ -116,7 +116,7 @@ def test_a_part_measured_anew_leaves_the_other_sections_of_the_page_as_they_are(
     pd.DataFrame(rows).to_csv(tables / "scaling.csv", index=False)
     (tables / "scaling.json").write_text('{"machine": "A machine."}')
     page.write_text(found := render(tables, page))
-    assert "## Errors\n\nOld." in found and "Old too" not in found
+    assert found.startswith("# Old title\n") and "## Errors\n\nOld." in found and "Old too" not in found
     assert "| 10 | 1 | 0.25 | 1 |" in found and render(tables, page) == found
 
 
