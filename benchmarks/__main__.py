@@ -47,8 +47,9 @@ def main() -> None:
         if part not in PARTS:
             parser.error(f"got {part}, allowed: {', '.join(PARTS)}")
     variants = [variant for variant in VARIANTS if variant.startswith(chosen.variants)]
-    paper = configuration.load(chosen.paper).model_copy(update={"threads": chosen.processes})
-    paper = paper.model_copy(update={"architectures": chosen.architectures or paper.architectures})
+    paper = configuration.load(chosen.paper)
+    changed = {"threads": chosen.processes, "architectures": chosen.architectures or paper.architectures}
+    paper = paper.model_copy(update=changed)
     measured_on = f"{machine()} Commit {git_commit()}."
     measure = {
         "cost": lambda: costs(paper, chosen.optimizers, chosen.dtypes, chosen.examples or paper.data.examples),

@@ -57,13 +57,13 @@ def render(folder: Path, page: Path) -> str:
     sections = dict(zip(pieces[::2], pieces[1::2], strict=True))
     for name, part in PARTS.items():
         if (file := folder / f"{name}.csv").exists():
-            sections[name] = part.section(pd.read_csv(file), measured_on(folder, name))
+            sections[name] = "\n\n".join(part.section(pd.read_csv(file), measured_on(folder, name)))
     bodies = (f"<!-- {name} -->\n\n{sections[name].strip()}" for name in PARTS if name in sections)
     return "\n\n".join([intro.strip(), *bodies]) + "\n"
 
 
-def _cost(table: pd.DataFrame, measured: str) -> str:
-    parts = [
+def _cost(table: pd.DataFrame, measured: str) -> list[str]:
+    return [
         "## Paper-scale networks",
         measured,
         "Below the edge, from the same state, timed in turns. `overhead`: seconds over those of a discrete step, "
@@ -71,11 +71,10 @@ def _cost(table: pd.DataFrame, measured: str) -> str:
         "architecture, optimizer and dtype. –: lost by its solver.",
         shown(table),
     ]
-    return "\n\n".join(parts)
 
 
-def _accuracy(table: pd.DataFrame, measured: str) -> str:
-    parts = [
+def _accuracy(table: pd.DataFrame, measured: str) -> list[str]:
+    return [
         "## Error against cost, over the cells of config.yaml",
         measured,
         "Mean error in the edge window over that of the default, median and largest over the cells.",
@@ -87,10 +86,9 @@ def _accuracy(table: pd.DataFrame, measured: str) -> str:
         "end, the larger of two moves). The run's own rounding errors are not known, so that this much is chance.",
         shown(convergence(table)),
     ]
-    return "\n\n".join(parts)
 
 
-def _scaling(table: pd.DataFrame, measured: str) -> str:
+def _scaling(table: pd.DataFrame, measured: str) -> list[str]:
     parts = ["## Growth of the drift-free rod flow's cost", measured]
     for varied, rows in table.groupby("varied", sort=False):
         rows = rows.dropna(axis=1, how="all").drop(columns="varied").copy()
@@ -100,14 +98,14 @@ def _scaling(table: pd.DataFrame, measured: str) -> str:
         else:
             rows = rows.rename(columns={"seconds": "seconds_per_step"})
         parts += [f"Over {varied}:", shown(rows)]
-    return "\n\n".join(parts)
+    return parts
 
 
 class Part(NamedTuple):
-    """``key``: the columns that tell a part's rows apart; ``section``: its text, of table and machine."""
+    """``key``: the columns that tell a part's rows apart; ``section``: its paragraphs, of table and machine."""
 
     key: list[str]
-    section: Callable[[pd.DataFrame, str], str]
+    section: Callable[[pd.DataFrame, str], list[str]]
 
 
 PARTS = {
