@@ -33,7 +33,7 @@ if not INCOMPLETE:  # the reference is a whole run
 
 
 onstart:
-    from rodflow.storage import write_text
+    from rodflow.jobs.files import write_text
 
     if workflow.local_exec:  # a cluster's jobs run where its scheduler puts them
         FORK_SERVER.start(f"{LOGS}/forkserver.log")

@@ -18,9 +18,9 @@ from benchmarks.cost import costs
 from benchmarks.report import PARTS, add, render
 from benchmarks.scaling import scaling
 from rodflow import config as configuration
-from rodflow.problems.architectures import ARCHITECTURES
-from rodflow.provenance import git_commit
-from rodflow.storage import write_text
+from rodflow.catalogue import ARCHITECTURES
+from rodflow.jobs.files import write_text
+from rodflow.pipeline.provenance import git_commit
 
 
 def machine() -> str:

@@ -12,13 +12,15 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from rodflow.config import Config, SolverSettings
-from rodflow.layout import discrete_file, flow_file
-from rodflow.stages.dataset import prepare
-from rodflow.stages.discrete import run_cell
-from rodflow.stages.flow import run_flow
-from rodflow.storage import read_json, read_table
-from rodflow.tables import CELL, at_the_edge
+from rodflow.config import Config
+from rodflow.config.schema import SolverSettings
+from rodflow.jobs.files import read_json, read_table
+from rodflow.measures.columns import CELL
+from rodflow.measures.errors import at_the_edge
+from rodflow.pipeline.layout import discrete_file, flow_file
+from rodflow.pipeline.stages.dataset import prepare
+from rodflow.pipeline.stages.discrete import run_cell
+from rodflow.pipeline.stages.flow import run_flow
 
 VARIANTS: dict[str, tuple[str, dict]] = {
     "map, every step": ("drift_free_rod", {"interval": 1}),

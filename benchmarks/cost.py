@@ -9,13 +9,12 @@ from functools import partial
 import torch
 
 from benchmarks.measure import UNIT, actions, in_a_process, interleaved
+from rodflow.catalogue import FLOWS, OPTIMIZERS
 from rodflow.config import Config
-from rodflow.flows import FLOWS
 from rodflow.flows.base import FlowDiverged
-from rodflow.optimizers import OPTIMIZERS
-from rodflow.problems import Problem, image_problem
+from rodflow.jobs.process import set_up
 from rodflow.problems.datasets import Images
-from rodflow.process import set_up
+from rodflow.problems.images import Problem, image_problem
 
 MODELS = ("stable", "rod", "drift_free_rod", "central")
 REPEATS = {"discrete": 9, "stable": 3, "rod": 1, "drift_free_rod": 5, "central": 1}

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from rodflow.discrete import WINDOW_HALF_WIDTH, Window, train
-from rodflow.flows import Flow
-from rodflow.optimizers import StepMap
-from rodflow.problems import Problem
+from rodflow.flows.base import Flow
+from rodflow.optimizers.step_map import StepMap
+from rodflow.problems.images import Problem
+from rodflow.training.discrete import WINDOW_HALF_WIDTH, Window, train
 
 START, UNIT = 20, 4.0
 """Flows start here, and are timed over this many steps: an even number, for the rod map's every second step."""

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from benchmarks.accuracy import convergence, curve
-from rodflow import markdown
-from rodflow.storage import read_json, write_json, write_table
-from rodflow.tables import CELL
+from rodflow.jobs.files import read_json, write_json, write_table
+from rodflow.measures.columns import CELL
+from rodflow.report import markdown
 
 NUMBER = "{:.3g}"
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from benchmarks.cost import random_images
 from benchmarks.measure import UNIT, actions, in_a_process, interleaved, window_at_start
-from rodflow.flows import RodMap
+from rodflow.flows.drift_free_rod import DriftFreeRod
 from rodflow.flows.integrate import integrate
-from rodflow.optimizers import Adam
-from rodflow.problems import image_problem
-from rodflow.process import set_up
+from rodflow.jobs.process import set_up
+from rodflow.optimizers.family import Adam
+from rodflow.problems.images import image_problem
 
 WIDTHS = (10, 70, 280, 520, 963, 1_700, 3_125)
 """Of both hidden layers of an MLP on 8x8 images, which then has from 1e3 to 1e7 weights."""
@@ -27,7 +27,7 @@ def unit(width: int, examples: int, chunk_size: int | None, threads: int) -> dic
     images = random_images(examples, 1, 8)
     problem = image_problem(images, "mlp", {"widths": (width, width)}, device="auto", chunk_size=chunk_size)
     optimizer = Adam(RATE)
-    timed = actions(problem, optimizer, {"flow": RodMap(problem.objective, optimizer)})
+    timed = actions(problem, optimizer, {"flow": DriftFreeRod(problem.objective, optimizer)})
     for action in timed.values():
         action()
     seconds = interleaved(timed, {"discrete": 9, "flow": 3})
@@ -47,7 +47,7 @@ def span(steps: int, threads: int) -> dict:
     optimizer = Adam(RATE)
     window = window_at_start(problem, optimizer)
     begun = time.perf_counter()
-    integrate(RodMap(problem.objective, optimizer), window, steps, 50, keep_centres=False)
+    integrate(DriftFreeRod(problem.objective, optimizer), window, steps, 50, keep_centres=False)
     return {"steps": steps, "seconds": (time.perf_counter() - begun) / steps}
 
 

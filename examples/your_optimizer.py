@@ -25,7 +25,7 @@ run = rf.train(problem.objective, clipped, problem.w0, STEPS, perturbation=1.2e-
 at_the_edge = run.record_steps[run.sharpness[:, 0] >= 0.9 * run.threshold]
 print(f"at the edge: {len(at_the_edge)} of {len(run.record_steps)} records, from step {at_the_edge[0]} on")
 
-for name, flow in {"stable flow": rf.StableFlow, "drift-free rod flow": rf.RodMap}.items():
+for name, flow in {"stable flow": rf.StableFlow, "drift-free rod flow": rf.DriftFreeRod}.items():
     result = rf.integrate(flow(problem.objective, clipped), run.window(START), STEPS - START)
     error = result.error(run).reindex(at_the_edge[at_the_edge > START].tolist())
     print(f"{name}: mean error in the edge window {error.mean():.4f}")

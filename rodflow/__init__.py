@@ -5,7 +5,7 @@
     problem = rf.problems.digits(architecture="mlp")
     optimizer = rf.Adam(learning_rate=5e-3)
     run = rf.train(problem.objective, optimizer, problem.w0, steps=600)
-    flow = rf.integrate(rf.RodMap(problem.objective, optimizer), start=run.window(at=60), steps=500)
+    flow = rf.integrate(rf.DriftFreeRod(problem.objective, optimizer), start=run.window(at=60), steps=500)
     flow.error(run).plot()
 
 Names are loaded when first used, so that the workflow can read a config without loading torch.
@@ -19,55 +19,48 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "rodflow.objective": ["Objective", "flat_parameters"],
-    "rodflow.optimizers": [
-        "State",
-        "StepMap",
-        "Optimizer",
+    "rodflow.catalogue": ["ARCHITECTURES", "FLOWS", "LANDSCAPES", "OPTIMIZERS"],
+    "rodflow.errors": ["InvalidInput"],
+    "rodflow.flows.base": ["Flow", "FlowDiverged", "Solver"],
+    "rodflow.flows.central": ["CentralFlow"],
+    "rodflow.flows.central_momentum": ["CentralMomentumFlow"],
+    "rodflow.flows.drift_free_rod": ["DriftFreeRod"],
+    "rodflow.flows.drift_free_rod_ode": ["DriftFreeRodODE"],
+    "rodflow.flows.edge": ["EdgeFlow"],
+    "rodflow.flows.integrate": ["FlowRun", "integrate", "trajectory"],
+    "rodflow.flows.rod": ["RodFlow"],
+    "rodflow.flows.rod_low_rank": ["LowRankRodFlow"],
+    "rodflow.flows.stable": ["StableFlow"],
+    "rodflow.jobs.checkpoint": ["Checkpoint"],
+    "rodflow.optimizers.adagrad": ["Adagrad"],
+    "rodflow.optimizers.adamw": ["AdamW"],
+    "rodflow.optimizers.family": [
+        "Adam",
         "GradientDescent",
         "HeavyBall",
+        "NAdam",
         "Nesterov",
-        "ScalarRMSProp",
+        "Optimizer",
         "RMSProp",
         "ScalarAdam",
-        "Adam",
         "ScalarNAdam",
-        "NAdam",
-        "AdamW",
-        "Adagrad",
-        "QHM",
-        "OPTIMIZERS",
+        "ScalarRMSProp",
     ],
-    "rodflow.own_optimizer": ["step_map"],
-    "rodflow.schedules": ["Scheduled"],
-    "rodflow.discrete": ["train", "DiscreteRun", "Window"],
-    "rodflow.curvature": ["Curvature"],
-    "rodflow.flows": [
-        "FLOWS",
-        "CentralFlow",
-        "CentralMomentumFlow",
-        "DriftFreeRodFlow",
-        "EdgeFlow",
-        "Flow",
-        "FlowDiverged",
-        "LowRankRodFlow",
-        "RodFlow",
-        "RodMap",
-        "Solver",
-        "StableFlow",
-    ],
-    "rodflow.flows.integrate": ["integrate", "trajectory", "FlowRun"],
-    "rodflow.checkpoint": ["Checkpoint"],
-    "rodflow.errors": ["InvalidInput"],
+    "rodflow.optimizers.qhm": ["QHM"],
+    "rodflow.optimizers.schedules": ["Scheduled"],
+    "rodflow.optimizers.step_map": ["State", "StepMap", "step_map"],
+    "rodflow.training.curvature": ["Curvature"],
+    "rodflow.training.discrete": ["DiscreteRun", "Window", "train"],
+    "rodflow.training.objective": ["Objective", "flat_parameters"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = ("problems", "schedules")
+_MODULES = {"problems": "rodflow.problems", "schedules": "rodflow.optimizers.schedules"}
 __all__ = sorted([*_HOME_OF, *_MODULES])
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"rodflow.{name}")
+        return importlib.import_module(_MODULES[name])
     if name in _HOME_OF:
         return getattr(importlib.import_module(_HOME_OF[name]), name)
     raise AttributeError(f"module 'rodflow' has no attribute {name!r}")

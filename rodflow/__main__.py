@@ -1,6 +1,6 @@
 """``python -m rodflow``: in a child of the workflow's fork server if there is one, else in this process."""
 
-from rodflow.forkserver import PROGRAM, run_in_server
+from rodflow.jobs.forkserver import PROGRAM, run_in_server
 
 run_in_server()
 

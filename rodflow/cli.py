@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from rodflow import config as configuration
+from rodflow.config import Cell
 from rodflow.errors import InvalidInput, JobsFailed, cut
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -19,13 +20,15 @@ Architecture = Annotated[str, typer.Option(help="mlp, cnn or vit.")]
 Optimizer = Annotated[str, typer.Option(help="One of the config's optimizers.")]
 Seed = Annotated[int, typer.Option(help="Seed of the initial weights.", min=0, max=2**31 - 1)]
 Landscape = Annotated[str, typer.Option(help="One of the config's landscapes.")]
+Results = Annotated[Path, typer.Option(help="The run's results folder.")]
+Variant = Annotated[str, typer.Option(help="A variant of the precision study; none: the config as it is.")]
 Dataset = Annotated[Path, typer.Option(help="Images prepared by the dataset stage (.npz).")]
 
 
 @app.command()
 def dataset(config: ConfigFile, output: Annotated[Path, typer.Option(help="Where the images go (.npz).")]) -> None:
     """Prepare the images: read or fetch, select, normalise."""
-    from rodflow.stages.dataset import prepare
+    from rodflow.pipeline.stages.dataset import prepare
 
     prepare(configuration.load(config), output)
 
@@ -38,13 +41,15 @@ def discrete(
     dataset: Dataset,
     output: Annotated[Path, typer.Option(help="Where the run goes (.h5).")],
     seed: Seed = 0,
+    variant: Variant = "",
 ) -> None:
     """Train one cell by full-batch steps."""
-    from rodflow.stages.discrete import run_cell
+    from rodflow.pipeline.stages.discrete import run_cell
 
-    settings = configuration.load(config)
-    settings.require(architecture=architecture, optimizer=optimizer)
-    run_cell(settings, architecture, optimizer, seed, dataset, output)
+    cell, settings = Cell(architecture, optimizer, seed), configuration.load(config)
+    if not variant:
+        settings.require(architecture=architecture, optimizer=optimizer)
+    run_cell(settings.variant(variant), cell, dataset, output)
 
 
 @app.command()
@@ -57,28 +62,29 @@ def flow(
     discrete: Annotated[Path, typer.Option(help="The cell's run, written by the discrete stage (.h5).")],
     output: Annotated[Path, typer.Option(help="Where the flow's series goes (.parquet).")],
     seed: Seed = 0,
+    variant: Variant = "",
 ) -> None:
     """Integrate one flow of a cell and measure it against the run."""
-    from rodflow.stages.flow import run_flow
+    from rodflow.pipeline.stages.flow import run_flow
 
-    settings = configuration.load(config)
-    settings.require(architecture=architecture, optimizer=optimizer, flow=name)
-    run_flow(settings, architecture, optimizer, seed, name, dataset, discrete, output)
+    cell, settings = Cell(architecture, optimizer, seed), configuration.load(config)
+    if not variant:
+        settings.require(architecture=architecture, optimizer=optimizer, flow=name)
+    run_flow(settings.variant(variant), cell, name, dataset, discrete, output)
 
 
 @app.command()
 def precision(
     config: ConfigFile,
+    results: Results,
     architecture: Architecture,
     optimizer: Annotated[str, typer.Option(help="One with a learning rate for this architecture.")],
-    dataset: Dataset,
-    output: Annotated[Path, typer.Option(help="Where the study's series goes (.parquet).")],
     seed: Seed = 0,
 ) -> None:
-    """Train one cell in float32, float64 and float64 with a perturbation, and follow each with two flows."""
-    from rodflow.stages.precision import study
+    """Put a cell's runs and flows in every variant of the precision study into one table."""
+    from rodflow.pipeline.stages.precision import tabulate_study
 
-    study(configuration.load(config), architecture, optimizer, seed, dataset, output)
+    tabulate_study(configuration.load(config), Cell(architecture, optimizer, seed), results)
 
 
 @app.command()
@@ -88,13 +94,10 @@ def landscape(
     output: Annotated[Path, typer.Option(help="Where the run and its flows go (.parquet).")],
 ) -> None:
     """Gradient descent and its flows on one toy landscape."""
-    from rodflow.stages.landscape import run_landscape
+    from rodflow.pipeline.stages.landscape import run_landscape
 
     configuration.load(config).require(landscape=landscape)
     run_landscape(landscape, output)
-
-
-Results = Annotated[Path, typer.Option(help="The run's results folder.")]
 
 
 Incomplete = Annotated[
@@ -105,7 +108,7 @@ Incomplete = Annotated[
 @app.command()
 def tables(config: ConfigFile, results: Results, incomplete: Incomplete = False) -> None:
     """Aggregate all cells into errors.csv, thresholds.csv, fidelity.csv, comparison.csv and summary.md."""
-    from rodflow.stages.tables import aggregate
+    from rodflow.pipeline.stages.tables import aggregate
 
     aggregate(configuration.load(config), results, incomplete)
 
@@ -113,7 +116,7 @@ def tables(config: ConfigFile, results: Results, incomplete: Incomplete = False)
 @app.command()
 def replication(config: ConfigFile, results: Results) -> None:
     """Judge the paper's claims by the tables: REPLICATION.md."""
-    from rodflow.stages.replication import replicate
+    from rodflow.pipeline.stages.replication import replicate
 
     replicate(configuration.load(config), results)
 
@@ -121,7 +124,7 @@ def replication(config: ConfigFile, results: Results) -> None:
 @app.command()
 def precision_table(config: ConfigFile, results: Results, incomplete: Incomplete = False) -> None:
     """Aggregate all precision studies into precision.csv."""
-    from rodflow.stages.precision_table import aggregate_studies
+    from rodflow.pipeline.stages.precision_table import aggregate_studies
 
     aggregate_studies(configuration.load(config), results, incomplete)
 
@@ -140,7 +143,7 @@ def figure(
     incomplete: Incomplete = False,
 ) -> None:
     """Draw one figure from the files of a run."""
-    from rodflow.stages.figure import draw_figure
+    from rodflow.pipeline.stages.figure import draw_figure
 
     names = {"architecture": architecture, "optimizer": optimizer, "landscape": landscape}
     draw_figure(configuration.load(config), results, kind, output, incomplete, **names)
@@ -154,7 +157,7 @@ def page(
     incomplete: Incomplete = False,
 ) -> None:
     """Lay out all claims, cells and figures of a run on one page."""
-    from rodflow.stages.page import lay_out
+    from rodflow.pipeline.stages.page import lay_out
 
     lay_out(configuration.load(config), results, output, incomplete)
 
@@ -165,7 +168,7 @@ Reference = Annotated[Path, typer.Option(help="The folder of the reference.")]
 @app.command()
 def reference(config: ConfigFile, results: Results, output: Reference = Path("reference")) -> None:
     """Collect a finished run's tables, series, figures and provenance into a small folder to commit."""
-    from rodflow.stages.reference import collect
+    from rodflow.reference.collect import collect
 
     collect(configuration.load(config), results, output)
 
@@ -177,8 +180,8 @@ def reference_check(
     root: Annotated[Path, typer.Option(help="Where results/ goes.")] = Path("."),
 ) -> None:
     """Run two cells of the reference again and compare with its numbers; the config names the images."""
-    from rodflow.reference_check import printed, require_agreement
-    from rodflow.stages.reference_check import check
+    from rodflow.reference.check import check
+    from rodflow.reference.tolerances import printed, require_agreement
 
     table = check(configuration.load(config), reference, root)
     typer.echo(printed(table))
@@ -191,7 +194,7 @@ def reference_replication(
     reference: Reference = Path("reference"),
 ) -> None:
     """Judge the paper's claims by the reference's tables."""
-    from rodflow.stages.replication import replicate_reference
+    from rodflow.reference.replication import replicate_reference
 
     replicate_reference(reference, output)
 
@@ -210,7 +213,7 @@ def run(
 
     What fails is named at the end; the tables are then of what is finished.
     """
-    from rodflow.stages.everything import run_everything
+    from rodflow.pipeline.stages.everything import run_everything
 
     run_everything(configuration.load(config), root)
 

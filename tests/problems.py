@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from rodflow.discrete import Window
-from rodflow.objective import Objective, flat_parameters
-from rodflow.optimizers import OPTIMIZERS, Optimizer, State
-from rodflow.problems import Problem, digits, landscapes
+from rodflow.catalogue import OPTIMIZERS
+from rodflow.optimizers.family import Optimizer
+from rodflow.optimizers.step_map import State
+from rodflow.problems import landscapes
 from rodflow.problems.architectures import build
+from rodflow.problems.images import Problem, digits
+from rodflow.training.discrete import Window
+from rodflow.training.objective import Objective, flat_parameters
 
 
 @dataclass

@@ -7,8 +7,8 @@ from torch import nn
 from torch.func import grad, jvp
 
 from rodflow.errors import InvalidInput
-from rodflow.objective import flat_parameters
 from rodflow.problems.architectures import Attention, LayerNorm, build
+from rodflow.training.objective import flat_parameters
 
 ARCHITECTURES = ["mlp", "cnn", "vit"]
 

@@ -11,7 +11,7 @@ from benchmarks.measure import in_a_process, interleaved
 from benchmarks.report import add, render, shown
 from benchmarks.scaling import unit
 from rodflow.errors import InvalidInput
-from rodflow.problems import Problem
+from rodflow.problems.images import Problem
 
 
 def test_costs_of_one_cell():

@@ -10,14 +10,18 @@ from problems import network, optimizer, quadratic, rod_window, valley, window
 from test_flows import close, random, run_states, slope, vector
 
 import rodflow as rf
-from rodflow.discrete import train
 from rodflow.errors import InvalidInput
-from rodflow.flows import CentralFlow, CentralMomentumFlow, DriftFreeRodFlow, EdgeFlow, FlowDiverged, Solver
 from rodflow.flows import central as central_flow
+from rodflow.flows.base import FlowDiverged, Solver
+from rodflow.flows.central import CentralFlow
+from rodflow.flows.central_momentum import CentralMomentumFlow
 from rodflow.flows.complementarity import solve
+from rodflow.flows.drift_free_rod_ode import DriftFreeRodODE
+from rodflow.flows.edge import EdgeFlow
 from rodflow.flows.integrate import integrate, trajectory
-from rodflow.objective import Objective
-from rodflow.optimizers import State
+from rodflow.optimizers.step_map import State
+from rodflow.training.discrete import train
+from rodflow.training.objective import Objective
 
 WITHOUT_MOMENTUM = ["gd", "scalar_rmsprop", "rmsprop"]
 
@@ -241,7 +245,7 @@ def test_the_three_models_agree_as_the_time_scales_separate():
         start, times = run.window(10), torch.linspace(20, steps, 9).round().tolist()
         paths = [
             torch.stack([flow.centre(y).w for _, y in trajectory(flow, start, times)])
-            for flow in (CentralFlow(objective, ours), EdgeFlow(objective, ours), DriftFreeRodFlow(objective, ours))
+            for flow in (CentralFlow(objective, ours), EdgeFlow(objective, ours), DriftFreeRodODE(objective, ours))
         ]
         central.append(max(float((paths[0] - path).norm(dim=1).max()) for path in paths[1:]))
         edge.append(float((paths[1] - paths[2]).norm(dim=1).max()))

@@ -7,7 +7,7 @@ import torch
 from torchdiffeq import odeint
 
 from rodflow.flows.base import FlowDiverged, Solver
-from rodflow.flows.chebyshev import RKC2, coefficients
+from rodflow.flows.rkc2 import RKC2, coefficients
 
 STAGES = [2, 3, 5, 10, 30]
 

@@ -9,12 +9,13 @@ import torch
 from test_figures import sticks_out, texts
 from torch import nn
 
-from rodflow.comparison import COLUMNS, comparison, verdicts
-from rodflow.config import MODELLED
-from rodflow.figures import comparison as figure
-from rodflow.figures.style import save
-from rodflow.objective import Objective, flat_parameters
-from rodflow.tables import ERROR_COLUMNS
+from rodflow.catalogue import MODELLED
+from rodflow.measures.columns import ERROR_COLUMNS
+from rodflow.measures.comparison import COLUMNS, comparison
+from rodflow.report.figures import comparison as figure
+from rodflow.report.figures.style import save
+from rodflow.report.summary import verdicts
+from rodflow.training.objective import Objective, flat_parameters
 
 
 def errors():

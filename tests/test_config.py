@@ -5,11 +5,8 @@ import yaml
 from checkout import ROOT, smoke
 
 from rodflow import config as configuration
+from rodflow.catalogue import ARCHITECTURES, FLOWS, LANDSCAPES, OPTIMIZERS
 from rodflow.errors import InvalidInput
-from rodflow.flows import FLOWS
-from rodflow.optimizers import OPTIMIZERS
-from rodflow.problems.architectures import ARCHITECTURES
-from rodflow.problems.landscapes import LANDSCAPES
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from problems import network, quadratic
 
-from rodflow.curvature import Curvature
-from rodflow.objective import Objective
+from rodflow.training.curvature import Curvature
+from rodflow.training.objective import Objective
 
 LR = 0.3
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from problems import bowl, network, optimizer, quadratic, valley
 
-from rodflow.discrete import DIVERGENCE_FACTOR, rounding_errors, train
 from rodflow.errors import InvalidInput
-from rodflow.optimizers import State
+from rodflow.optimizers.step_map import State
+from rodflow.training.discrete import DIVERGENCE_FACTOR, rounding_errors, train
 
 NAMES = ["gd", "heavy_ball", "scalar_nadam", "adam"]
 

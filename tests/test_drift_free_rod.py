@@ -10,15 +10,17 @@ import torch
 from problems import LEARNING_RATES, network, optimizer, quadratic, quartic, valley, window
 from test_flows import close, random, run_states, vector
 
-from rodflow.discrete import train
 from rodflow.errors import InvalidInput
-from rodflow.flows import DriftFreeRodFlow, RodMap, Solver
-from rodflow.flows.drift_free_rod import alternating_part
+from rodflow.flows.base import Solver
+from rodflow.flows.drift_free_rod import DriftFreeRod
+from rodflow.flows.drift_free_rod_ode import DriftFreeRodODE, alternating_part
 from rodflow.flows.integrate import integrate
-from rodflow.objective import Objective
-from rodflow.optimizers import Adam, RMSProp, State
+from rodflow.optimizers.family import Adam, RMSProp
+from rodflow.optimizers.step_map import State
+from rodflow.training.discrete import train
+from rodflow.training.objective import Objective
 
-BOTH = {"map": RodMap, "ode": DriftFreeRodFlow}
+BOTH = {"map": DriftFreeRod, "ode": DriftFreeRodODE}
 
 
 def states(points):
@@ -60,7 +62,7 @@ def test_the_map_without_separation_is_the_optimizer_itself(name):
     """c + (-1)^t a are the run's own iterates, second moment included, whatever the split at the start."""
     net, ours = network(), optimizer(name)
     run = run_states(net.objective(), ours, net.w0, 14)
-    flow = RodMap(net.objective(), ours, interval=10**6, seed=0, split_order=4)
+    flow = DriftFreeRod(net.objective(), ours, interval=10**6, seed=0, split_order=4)
     y = flow.advance(flow.start(window(run[1:6], 3)), 3, 13)
     c, a = y.chunk(2)
     close(c + a, torch.cat(list(run[13])), rtol=1e-9, atol=1e-10)  # ten steps: even
@@ -69,7 +71,7 @@ def test_the_map_without_separation_is_the_optimizer_itself(name):
 # --- linear modes
 
 
-def mode(x, kind=RodMap, **settings):
+def mode(x, kind=DriftFreeRod, **settings):
     """A flow on a quadratic with multipliers 1 + x, its slow mode, and -1 - x, its alternating one."""
     hessian = torch.diag(vector(-x, 2 + x))
     return kind(quadratic(hessian).objective, optimizer("gd", 1.0), seed=0, **settings)
@@ -95,7 +97,7 @@ def test_separating_step_on_a_mode(x):
 )
 def test_field_on_a_mode(order, rate):
     x = 0.2
-    flow = mode(x, DriftFreeRodFlow, order=order)
+    flow = mode(x, DriftFreeRodODE, order=order)
     y = flow.start(alternating(vector(3, 0), vector(0, 2)))
     close(flow.field(0.0, y), torch.cat([vector(3 * rate(x), 0), vector(0, 2 * rate(x))]))
 
@@ -114,7 +116,7 @@ def test_drift_is_no_part_of_the_rod():
     """On a slope the half-difference rod is the drift; this one is nothing."""
     objective, ours = Objective(lambda w: -w.sum()), optimizer("gd", 0.1)
     run = train(objective, ours, vector(0, 0), 40, 10)
-    flow = RodMap(objective, ours, seed=0)
+    flow = DriftFreeRod(objective, ours, seed=0)
     y = flow.advance(flow.start(run.window(10)), 10, 40)
     assert flow.rod(y).norm() < 1e-14
     close(flow.centre(y).w, vector(4, 4))
@@ -156,7 +158,7 @@ def test_order_three_of_the_field_needs_and_gets_smaller_steps():
     for order, step in ((2, 0.5), (3, 0.25)):
         ends = []
         for h in (step, step / 2):
-            flow = DriftFreeRodFlow(quartic(4.2, 3.0).objective, optimizer("gd", 0.5), Solver("rk4", step=h), order)
+            flow = DriftFreeRodODE(quartic(4.2, 3.0).objective, optimizer("gd", 0.5), Solver("rk4", step=h), order)
             ends.append(flow.rod(flow.advance(flow.start(alternating(vector(0.1), vector(0.05))), 0, 30)))
         close(*ends, rtol=0.02)
 
@@ -165,7 +167,7 @@ def test_order_three_of_the_field_needs_and_gets_smaller_steps():
 
 
 def test_rounding_errors_are_bounded_and_the_same_each_time():
-    flow = RodMap(quadratic(torch.eye(3).double()).objective, optimizer("gd", 0.1), seed=2.0)
+    flow = DriftFreeRod(quadratic(torch.eye(3).double()).objective, optimizer("gd", 0.1), seed=2.0)
     points = [torch.ones(3, dtype=torch.float32)] * 17
     y = flow.start(window(states(points), 0).to(torch.float64, "cpu"))
     rounded = flow.round(7.0, y)
@@ -187,7 +189,7 @@ def test_rounding_errors_are_bounded_and_the_same_each_time():
 def test_rounding_keeps_the_rod_alive_below_the_edge():
     """On a mode of multiplier -1/2 the seed's steady state is a length of the order of the rounding error."""
     hessian, ours = torch.diag(vector(0.0, 1.5)), optimizer("gd", 1.0)
-    flow = RodMap(quadratic(hessian).objective, ours)
+    flow = DriftFreeRod(quadratic(hessian).objective, ours)
     points = [torch.ones(2, dtype=torch.float32)] * 17
     y = flow.start(window(states(points), 0).to(torch.float64, "cpu"))
     end = flow.advance(y, 0, 200)
@@ -208,7 +210,7 @@ def test_an_overflowing_rod_is_marked(make):
 def test_the_guard_takes_over_where_the_rod_leaps():
     """Far above the edge a step multiplies the rod by 10, which is harmless only while it is short."""
     for length, guarded in ((1e-6, 0), (0.01, 1)):
-        flow = RodMap(quadratic(torch.diag(vector(11.0, 0.0))).objective, optimizer("gd", 1.0), interval=4)
+        flow = DriftFreeRod(quadratic(torch.diag(vector(11.0, 0.0))).objective, optimizer("gd", 1.0), interval=4)
         y = flow.start(alternating(vector(0.0, 1.0), vector(length, 0.0)))
         flow.advance(y, 0, 1)
         assert flow.guarded == guarded
@@ -221,7 +223,7 @@ def test_the_guard_takes_over_where_the_rod_leaps():
 def test_gradients_per_step(interval, gradients):
     net, ours = network(), optimizer("adam")
     run = train(net.objective(), ours, net.w0, 60, 10)
-    result = integrate(RodMap(net.objective(), ours, interval=interval), run.window(20), 40, 20, run)
+    result = integrate(DriftFreeRod(net.objective(), ours, interval=interval), run.window(20), 40, 20, run)
     assert result.cost.gradients == 40 * gradients
     assert result.cost.hessian_vector_products == 0
 
@@ -229,12 +231,12 @@ def test_gradients_per_step(interval, gradients):
 @pytest.mark.parametrize(
     ("key", "make"),
     [
-        ("order", partial(RodMap, order=4)),
-        ("seed", partial(RodMap, seed=-1.0)),
-        ("seed", partial(DriftFreeRodFlow, seed=math.nan)),
-        ("interval", partial(RodMap, interval=0)),
-        ("draw", partial(RodMap, draw=-1)),
-        ("draw", partial(DriftFreeRodFlow, draw=1000)),
+        ("order", partial(DriftFreeRod, order=4)),
+        ("seed", partial(DriftFreeRod, seed=-1.0)),
+        ("seed", partial(DriftFreeRodODE, seed=math.nan)),
+        ("interval", partial(DriftFreeRod, interval=0)),
+        ("draw", partial(DriftFreeRod, draw=-1)),
+        ("draw", partial(DriftFreeRodODE, draw=1000)),
     ],
 )
 def test_bad_settings_are_refused(key, make):
@@ -261,7 +263,7 @@ def test_valley_reaches_the_edge_with_the_run():
     """The floor's sharpness grows with the drift; past the edge run and flow oscillate alike, at the same step."""
     objective, ours = valley(1.0, 0.5, 0.1).objective, optimizer("gd", 0.5)
     run = train(objective, ours, vector(4.0, 1e-6), 200, 5)
-    flow = RodMap(objective, ours)
+    flow = DriftFreeRod(objective, ours)
     result = integrate(flow, run.window(20), 180, 5, run)
     series = result.series.set_index("step")
     level = 0.1 * series["oscillation"].max()
@@ -274,7 +276,7 @@ def test_a_second_moment_below_zero_counts_as_zero(kind):
     """As rounding may leave the centre's within a separating step, in single precision."""
     net = network()
     optimizer, objective = kind(1e-3), net.objective(None)
-    flow = RodMap(objective, optimizer)
+    flow = DriftFreeRod(objective, optimizer)
     y = flow.start(train(objective, optimizer, net.w0, 40, 10).window(20))
     moment = slice(len(y) // 2 - len(net.w0), len(y) // 2)  # the centre's comes last in it
     y[moment][:3], y[len(y) // 2 :][-len(net.w0) :] = 0, 0

@@ -8,9 +8,9 @@ import pytest
 from checkout import smoke
 
 from rodflow import config as configuration
-from rodflow.stages.dataset import prepare
-from rodflow.stages.discrete import load, run_cell
-from rodflow.stages.flow import run_flow
+from rodflow.pipeline.stages.dataset import prepare
+from rodflow.pipeline.stages.discrete import load, run_cell
+from rodflow.pipeline.stages.flow import run_flow
 
 WEIGHTS, SHARPNESS, LOSS = 1e-5, 2e-6, 1e-6
 """Of a discrete run: midpoints as a share of the way from the first one, effective sharpness, loss."""

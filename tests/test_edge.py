@@ -8,11 +8,11 @@ from problems import network, optimizer, quadratic, quartic, valley, window
 from test_drift_free_rod import alternating, states
 from test_flows import close, random, vector
 
-from rodflow.discrete import train
 from rodflow.errors import InvalidInput
-from rodflow.flows import EdgeFlow
+from rodflow.flows.edge import EdgeFlow
 from rodflow.flows.integrate import integrate
-from rodflow.objective import Objective
+from rodflow.training.discrete import train
+from rodflow.training.objective import Objective
 
 
 def edge(hessian, **settings):

@@ -9,14 +9,16 @@ import torch
 from problems import optimizer
 from test_figures import experiment, sticks_out, texts
 
-from rodflow.discrete import train
-from rodflow.fidelity import COLUMNS, claims, fidelity, fidelity_row
-from rodflow.figures import fidelity as figure
-from rodflow.figures.style import save
-from rodflow.flows import RodFlow, RodMap
+from rodflow.flows.drift_free_rod import DriftFreeRod
 from rodflow.flows.integrate import integrate
-from rodflow.problems import digits
-from rodflow.yardsticks import ONSET
+from rodflow.flows.rod import RodFlow
+from rodflow.measures.columns import ONSET
+from rodflow.measures.fidelity import COLUMNS, fidelity, fidelity_row
+from rodflow.problems.images import digits
+from rodflow.report.figures import fidelity as figure
+from rodflow.report.figures.style import save
+from rodflow.report.summary import claims
+from rodflow.training.discrete import train
 
 DISCRETE = {"threshold": 2.0, "flow_start": 20, "diverged_at": None}
 ERRORS = {"architecture": "mlp", "optimizer": "gd", "flow": "rod", "seed": 0, "error_eos_mean": 0.5}
@@ -132,10 +134,10 @@ def test_onset_on_a_real_cell(dtype):
     level = ONSET * float(run.oscillation_along_sharpest[late].max())
     discrete = int(run.record_steps[late & (run.oscillation_along_sharpest >= level)][0])
     onset = {}
-    for kind in (RodMap, RodFlow):
+    for kind in (DriftFreeRod, RodFlow):
         flow = kind(double.objective, ours)
         table = integrate(flow, run.window(20), steps - 20, 5, run, dtype=torch.float64).series
         reached = table.loc[table["rod_along_sharpest"] >= level, "step"]
         onset[kind] = reached.iloc[0] if len(reached) else np.inf
-    assert abs(onset[RodMap] - discrete) <= 0.1 * discrete
+    assert abs(onset[DriftFreeRod] - discrete) <= 0.1 * discrete
     assert onset[RodFlow] > discrete

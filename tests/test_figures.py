@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from rodflow.figures import architecture, cell, overview, panels
-from rodflow.figures.style import FLOW_STYLE, LABELS, save
+from rodflow.report.figures import architecture, cell, overview, panels
+from rodflow.report.figures.style import FLOW_STYLE, LABELS, save
 
 FLOWS = ["stable", "stable_corrected", "rod", "rod_low_rank"]
 OPTIMIZERS = list(LABELS)[:9]
@@ -170,6 +170,6 @@ def test_other_formats_are_refused(tmp_path):
 
 
 def test_needs_no_torch():
-    modules = ", ".join(f"rodflow.figures.{name}" for name in ("cell", "architecture", "overview", "landscape"))
+    modules = ", ".join(f"rodflow.report.figures.{name}" for name in ("cell", "architecture", "overview", "landscape"))
     check = f"import sys, {modules}; sys.exit(bool({{'torch', 'h5py', 'matplotlib.pyplot'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

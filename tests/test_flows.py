@@ -25,17 +25,20 @@ from scipy.integrate import solve_ivp
 from torchdiffeq import odeint
 
 import rodflow.flows
-from rodflow.config import MODELLED
-from rodflow.discrete import train
+from rodflow.catalogue import FLOWS, MODELLED, OPTIMIZERS
 from rodflow.errors import InvalidInput
-from rodflow.flows import FLOWS, FlowDiverged, LowRankRodFlow, RodFlow, RodMap, Solver, StableFlow
+from rodflow.flows.base import FlowDiverged, Solver
 from rodflow.flows.correction import corrected
+from rodflow.flows.drift_free_rod import DriftFreeRod
 from rodflow.flows.dynamics import Dynamics
 from rodflow.flows.integrate import integrate, trajectory
-from rodflow.flows.rod import rank_one_projection
-from rodflow.objective import Objective
-from rodflow.optimizers import OPTIMIZERS, State, StepMap
-from rodflow.problems import digits
+from rodflow.flows.rod import RodFlow, rank_one_projection
+from rodflow.flows.rod_low_rank import LowRankRodFlow
+from rodflow.flows.stable import StableFlow
+from rodflow.optimizers.step_map import State, StepMap
+from rodflow.problems.images import digits
+from rodflow.training.discrete import train
+from rodflow.training.objective import Objective
 
 FINE = Solver("rk4", step=0.125)
 WITH_MOMENTUM = [name for name in OPTIMIZERS if optimizer(name).init(torch.ones(1)).m.numel()]
@@ -515,7 +518,7 @@ def test_rod_flow_beats_the_stable_flow_beyond_the_papers_optimizers(name, lr):
     window = run.window(start)
     stable, rod = (
         integrate(kind(problem.objective, ours), window, 300 - start, 20, run, maximum_sharpness=2).series
-        for kind in (StableFlow, RodMap)
+        for kind in (StableFlow, DriftFreeRod)
     )
     edge = (stable["discrete_sharpness"] >= 0.9 * run.threshold) & stable["error"].notna()
     assert edge.sum() >= 3

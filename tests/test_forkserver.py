@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from checkout import ROOT, interruptible, wait_for
 
-from rodflow import forkserver
-from rodflow.forkserver import OFF, VARIABLE, ForkServer
-from rodflow.storage import read_arrays
+from rodflow.jobs import forkserver
+from rodflow.jobs.files import read_arrays
+from rodflow.jobs.forkserver import OFF, VARIABLE, ForkServer
 
 pytestmark = pytest.mark.skipif(not forkserver.SUPPORTED, reason="the fork server is for Linux")
 SMOKE = str(ROOT / "config" / "smoke.yaml")
@@ -260,7 +260,7 @@ def test_a_server_ends_with_the_process_that_started_it_and_its_jobs_with_it(ser
         [
             sys.executable,
             "-c",
-            "import os, sys, time; from rodflow.forkserver import ForkServer, VARIABLE;"
+            "import os, sys, time; from rodflow.jobs.forkserver import ForkServer, VARIABLE;"
             "server = ForkServer(); server.start(sys.argv[1]);"
             "print(server.process.pid, os.environ[VARIABLE], flush=True); time.sleep(600)",
             str(log),

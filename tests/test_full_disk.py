@@ -19,9 +19,9 @@ from checkout import ROOT, smoke
 from matplotlib.figure import Figure
 
 from rodflow import config as configuration
-from rodflow.figures import style
-from rodflow.stages.dataset import prepare
-from rodflow.storage import write_arrays, write_images, write_json, write_table, write_text
+from rodflow.jobs.files import write_arrays, write_images, write_json, write_table, write_text
+from rodflow.pipeline.stages.dataset import prepare
+from rodflow.report.figures import style
 
 SMOKE = smoke()
 

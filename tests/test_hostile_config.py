@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from rodflow import cli
 from rodflow import config as configuration
+from rodflow.config.reader import LARGEST, Reader, plain_scalars, read_yaml
 from rodflow.errors import InvalidInput
-from rodflow.yaml_reader import LARGEST, Reader, plain_scalars, read_yaml
 
 TEXTS = [(ROOT / name).read_text() for name in ("config.yaml", "config/smoke.yaml")]
 BASES = [yaml.safe_load(text) for text in TEXTS]

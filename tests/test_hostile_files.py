@@ -28,17 +28,17 @@ from problems import network, optimizer
 from test_datasets import cifar_arrays
 
 from rodflow import config as configuration
-from rodflow.discrete import train
 from rodflow.errors import InvalidInput
+from rodflow.jobs.files import read_images, write_images
+from rodflow.pipeline.stages import discrete as discrete_stage
+from rodflow.pipeline.stages.dataset import prepare
+from rodflow.pipeline.stages.discrete import run_cell
+from rodflow.pipeline.stages.everything import run_everything
+from rodflow.pipeline.stages.figure import draw_figure
+from rodflow.pipeline.stages.flow import run_flow
+from rodflow.pipeline.stages.tables import aggregate
 from rodflow.problems import datasets
-from rodflow.stages import discrete as discrete_stage
-from rodflow.stages.dataset import prepare
-from rodflow.stages.discrete import run_cell
-from rodflow.stages.everything import run_everything
-from rodflow.stages.figure import draw_figure
-from rodflow.stages.flow import run_flow
-from rodflow.stages.tables import aggregate
-from rodflow.storage import read_images, write_images
+from rodflow.training.discrete import train
 
 SMOKE = smoke()
 MUTATED = settings(
@@ -63,7 +63,7 @@ class Trap:
 @pytest.fixture(autouse=True)
 def unsprung(monkeypatch):
     """No test's file may get its objects unpickled; and none of hundreds of small ones waits for the disk."""
-    monkeypatch.setattr("rodflow.storage._write_through", lambda path: None)
+    monkeypatch.setattr("rodflow.jobs.files._write_through", lambda path: None)
     yield
     assert not Path(TRAPS.name, "sprung").exists()
 
@@ -528,12 +528,12 @@ def test_out_of_memory_names_chunk_size(tmp_path, finished, monkeypatch):
     def exhausted(*_):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
-    monkeypatch.setattr("rodflow.objective.Objective.value_and_gradient", exhausted)
+    monkeypatch.setattr("rodflow.training.objective.Objective.value_and_gradient", exhausted)
     config = configuration.parse(CONFIG.model_dump(mode="json") | {"chunk_size": 16})
     output, run = tmp_path / "run.h5", finished / "discrete" / "mlp-gd-seed0.h5"
     with pytest.raises(InvalidInput, match=r"chunk_size: got 16, allowed: fewer than 16 examples.*20\.00 GiB"):
         run_cell(config, *CELL, finished / "dataset.npz", output)
-    monkeypatch.setattr("rodflow.objective.Objective.value", exhausted)
+    monkeypatch.setattr("rodflow.training.objective.Objective.value", exhausted)
     with pytest.raises(InvalidInput, match="chunk_size: got None, allowed: fewer than 20 examples"):
         run_flow(CONFIG, *CELL, "stable", finished / "dataset.npz", run, tmp_path / "flow.parquet")
     assert list(tmp_path.iterdir()) == []

@@ -15,15 +15,15 @@ from test_page import Reader
 from rodflow import config as configuration
 from rodflow.cli import main
 from rodflow.errors import InvalidInput, JobsFailed
-from rodflow.finished import everything, on_disk
-from rodflow.missing import last_line
-from rodflow.stages.everything import run_everything
-from rodflow.stages.figure import draw_figure
-from rodflow.stages.page import lay_out
-from rodflow.stages.precision_table import aggregate_studies
-from rodflow.stages.replication import replicate
-from rodflow.stages.tables import aggregate
-from rodflow.storage import read_json, write_json
+from rodflow.jobs.files import read_json, write_json
+from rodflow.measures.missing import last_line
+from rodflow.pipeline.finished import everything, on_disk
+from rodflow.pipeline.stages.everything import run_everything
+from rodflow.pipeline.stages.figure import draw_figure
+from rodflow.pipeline.stages.page import lay_out
+from rodflow.pipeline.stages.precision_table import aggregate_studies
+from rodflow.pipeline.stages.replication import replicate
+from rodflow.pipeline.stages.tables import aggregate
 
 GRID = {
     "architectures": ["mlp"],

@@ -13,19 +13,21 @@ from problems import central_difference, optimizer, window
 from scipy.optimize import brentq
 
 from rodflow import config as configuration
-from rodflow.discrete import train
+from rodflow.catalogue import LANDSCAPES
 from rodflow.errors import InvalidInput
-from rodflow.figures import landscape as landscape_figure
-from rodflow.figures.style import save
-from rodflow.flows import RodFlow, RodMap, StableFlow
+from rodflow.flows.drift_free_rod import DriftFreeRod
 from rodflow.flows.integrate import trajectory
-from rodflow.layout import grid_file, landscape_file
-from rodflow.objective import Objective
-from rodflow.optimizers import State
+from rodflow.flows.rod import RodFlow
+from rodflow.flows.stable import StableFlow
+from rodflow.jobs.files import read_json, read_table
+from rodflow.optimizers.step_map import State
+from rodflow.pipeline.layout import grid_file, landscape_file
+from rodflow.pipeline.stages import landscape as stage
 from rodflow.problems import landscapes
-from rodflow.problems.landscapes import LANDSCAPES
-from rodflow.stages import landscape as stage
-from rodflow.storage import read_json, read_table
+from rodflow.report.figures import landscape as landscape_figure
+from rodflow.report.figures.style import save
+from rodflow.training.discrete import train
+from rodflow.training.objective import Objective
 
 FORMULAS = {
     "quartic": lambda x, y: 0.025 * x**2 + 2.05 * y**2 - y**4 / 4,
@@ -94,7 +96,7 @@ def test_square_root_has_an_orbit_of_finite_length():
     amplitude = brentq(lambda a: lr * (2 + a**2) - 2 * (1 + a**2) ** 1.5, 0.01, 10)
     objective, ours = Objective(landscapes.square_root(0.0)), optimizer("gd", lr)
     run = train(objective, ours, point(1.0, 0.05), 120, record_interval=20)
-    flow = RodMap(objective, ours)
+    flow = DriftFreeRod(objective, ours)
     *_, (_, y) = trajectory(flow, run.window(8), [120])
     assert float(flow.rod(y)[1].abs()) == pytest.approx(amplitude, rel=1e-3)
     assert float(run.oscillation[120]) == pytest.approx(amplitude, rel=1e-3)

@@ -1,6 +1,6 @@
 """The tables of all Markdown pages."""
 
-from rodflow import markdown
+from rodflow.report import markdown
 
 
 def test_a_table_by_hand():

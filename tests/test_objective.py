@@ -5,7 +5,7 @@ import torch
 from problems import bowl, central_difference, digits_mlp, network, quartic, square_root, valley
 
 from rodflow.errors import InvalidInput
-from rodflow.objective import Cost, Objective, flat_parameters
+from rodflow.training.objective import Cost, Objective, flat_parameters
 
 CRITERIA = ["mse", "cross_entropy"]
 

@@ -6,8 +6,11 @@ import pytest
 import torch
 from problems import LEARNING_RATES, network, optimizer
 
+from rodflow.catalogue import OPTIMIZERS
 from rodflow.errors import InvalidInput
-from rodflow.optimizers import OPTIMIZERS, QHM, Adagrad, State, StepMap
+from rodflow.optimizers.adagrad import Adagrad
+from rodflow.optimizers.qhm import QHM
+from rodflow.optimizers.step_map import State, StepMap
 
 B1, B2, EPS, STEPS = 0.8, 0.95, 1e-6, 40
 

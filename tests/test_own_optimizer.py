@@ -7,12 +7,11 @@ import torch
 from problems import digits_mlp, network, optimizer
 
 import rodflow as rf
-from rodflow.config import MODELLED
-from rodflow.discrete import train
+from rodflow.catalogue import FLOWS, MODELLED
 from rodflow.errors import InvalidInput
-from rodflow.flows import FLOWS
 from rodflow.flows.integrate import integrate
-from rodflow.optimizers import State
+from rodflow.optimizers.step_map import State
+from rodflow.training.discrete import train
 
 
 @rf.step_map(learning_rate=0.1)

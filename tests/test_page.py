@@ -11,14 +11,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from checkout import smoke
+from rodflow.report.page.chart import HEIGHT, LEFT, RIGHT, WIDTH, Line, svg
 
 from rodflow import config as configuration
-from rodflow.figures.style import flow_style
-from rodflow.finished import everything
-from rodflow.page.chart import HEIGHT, LEFT, RIGHT, WIDTH, Line, svg
-from rodflow.stages.everything import run_everything
-from rodflow.stages.figure import draw_figure
-from rodflow.stages.page import lay_out, other_figures
+from rodflow.pipeline.finished import everything
+from rodflow.pipeline.stages.everything import run_everything
+from rodflow.pipeline.stages.figure import draw_figure
+from rodflow.pipeline.stages.page import lay_out, other_figures
+from rodflow.report.figures.style import flow_style
 
 SMOKE = smoke()
 NARROW = {

@@ -15,10 +15,10 @@ from problems import network, optimizer
 from test_datasets import cifar_arrays
 
 from rodflow import config as configuration
-from rodflow.discrete import Window
-from rodflow.problems import resolve_device
-from rodflow.stages import discrete as discrete_stage
-from rodflow.stages.everything import run_everything
+from rodflow.pipeline.stages import discrete as discrete_stage
+from rodflow.pipeline.stages.everything import run_everything
+from rodflow.problems.images import resolve_device
+from rodflow.training.discrete import Window
 
 SMOKE = smoke(landscapes=[])
 

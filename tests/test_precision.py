@@ -13,16 +13,16 @@ from checkout import smoke
 from matplotlib.text import Text
 
 from rodflow import config as configuration
-from rodflow import precision_table
+from rodflow.config.run import FLOWS, VARIANTS, study_settings, variants
 from rodflow.errors import InvalidInput
-from rodflow.figures import precision as figure
-from rodflow.figures.style import save
-from rodflow.precision import FLOWS, VARIANTS, study_settings, variants
-from rodflow.stages.dataset import prepare
-from rodflow.stages.discrete import cell_optimizer, cell_problem, train
-from rodflow.stages.precision import COLUMNS, study
-from rodflow.stages.precision_table import aggregate_studies
-from rodflow.storage import read_json, read_table
+from rodflow.jobs.files import read_json, read_table
+from rodflow.measures import precision as precision_table
+from rodflow.pipeline.stages.dataset import prepare
+from rodflow.pipeline.stages.discrete import cell_optimizer, cell_problem, train
+from rodflow.pipeline.stages.precision import COLUMNS, study
+from rodflow.pipeline.stages.precision_table import aggregate_studies
+from rodflow.report.figures import precision as figure
+from rodflow.report.figures.style import save
 
 # a rate far below the edge, where nothing but rounding feeds the oscillation
 SMOKE = smoke(learning_rates={"mlp": {"gd": 0.03}}, architectures=["mlp"], optimizers=["gd"])
@@ -171,5 +171,5 @@ def test_panels_of_a_row_share_their_axis():
 
 
 def test_the_figure_needs_no_torch():
-    check = "import sys, rodflow.figures.precision; sys.exit(bool({'torch', 'h5py'} & set(sys.modules)))"
+    check = "import sys, rodflow.report.figures.precision; sys.exit(bool({'torch', 'h5py'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

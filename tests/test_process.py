@@ -9,7 +9,7 @@ import pytest
 PROGRAM = """
 import resource, sys
 import torch
-from rodflow.process import set_up
+from rodflow.jobs.process import set_up
 
 if sys.argv[1] == "set up":
     set_up(1)

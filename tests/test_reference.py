@@ -15,21 +15,21 @@ import pandas as pd
 import pytest
 import yaml
 from checkout import ROOT, smoke
+from rodflow.jobs.folder import replaced
 from snakemake.utils import update_config
 
 from rodflow import config as configuration
 from rodflow.errors import InvalidInput
-from rodflow.folder import replaced
-from rodflow.layout import flow_file
+from rodflow.jobs.files import write_json
+from rodflow.pipeline.layout import flow_file
+from rodflow.pipeline.stages.everything import run_everything
+from rodflow.pipeline.stages.replication import replicate_reference
 from rodflow.problems import datasets
-from rodflow.reference import FILES, LARGEST, readme
-from rodflow.reference_check import TOLERANCES, compared, require_agreement
-from rodflow.stages import reference as reference_stage
-from rodflow.stages.everything import run_everything
-from rodflow.stages.reference import collect
-from rodflow.stages.reference_check import check
-from rodflow.stages.replication import replicate_reference
-from rodflow.storage import write_json
+from rodflow.reference import collect as reference_stage
+from rodflow.reference.check import check
+from rodflow.reference.collect import collect
+from rodflow.reference.contents import FILES, LARGEST, readme
+from rodflow.reference.tolerances import TOLERANCES, compared, require_agreement
 
 CIFAR = {"data": {"dataset": "cifar10", "examples": 40}}
 
@@ -203,7 +203,7 @@ def recomputed(checked, monkeypatch):
     def put(config, root):
         shutil.copytree(checked / "results" / config.run, root / "results" / config.run, dirs_exist_ok=True)
 
-    monkeypatch.setattr("rodflow.stages.reference_check.run_everything", put)
+    monkeypatch.setattr("rodflow.reference.check.run_everything", put)
 
 
 def test_the_reference_agrees_with_itself(checked):

@@ -7,8 +7,9 @@ import yaml
 from checkout import ROOT
 
 from rodflow import config as configuration
-from rodflow import replication
-from rodflow.replication import (
+from rodflow.pipeline.stages.replication import replicate_reference
+from rodflow.report import replication
+from rodflow.report.replication import (
     FAILS,
     HOLDS,
     IN_PART,
@@ -25,7 +26,6 @@ from rodflow.replication import (
     remake,
     scale,
 )
-from rodflow.stages.replication import replicate_reference
 
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 

@@ -30,19 +30,22 @@ from checkout import (
 from problems import digits_mlp, optimizer
 
 from rodflow import config as configuration
-from rodflow.checkpoint import Checkpoint, Interrupted, fingerprint
-from rodflow.curvature import Curvature
-from rodflow.discrete import train
+from rodflow.catalogue import FLOWS
 from rodflow.errors import InvalidInput
-from rodflow.flows import FLOWS, CentralFlow, complementarity, rod_map
+from rodflow.flows import complementarity
+from rodflow.flows import drift_free_rod as rod_map
+from rodflow.flows.central import CentralFlow
 from rodflow.flows.integrate import integrate
-from rodflow.layout import checkpoint_file
-from rodflow.stages.dataset import prepare
-from rodflow.stages.discrete import run_cell
-from rodflow.stages.everything import run_everything
-from rodflow.stages.flow import run_flow
-from rodflow.stages.precision import parts_folder, study
-from rodflow.storage import read_archive, write_archive
+from rodflow.jobs.checkpoint import Checkpoint, Interrupted, fingerprint
+from rodflow.jobs.files import read_archive, write_archive
+from rodflow.pipeline.layout import checkpoint_file
+from rodflow.pipeline.stages.dataset import prepare
+from rodflow.pipeline.stages.discrete import run_cell
+from rodflow.pipeline.stages.everything import run_everything
+from rodflow.pipeline.stages.flow import run_flow
+from rodflow.pipeline.stages.precision import parts_folder, study
+from rodflow.training.curvature import Curvature
+from rodflow.training.discrete import train
 
 RATES = {"gd": 0.4, "heavy_ball": 4.0, "rmsprop": 0.01}  # at the edge of stability within some 40 steps
 STEPS, START, INTERVAL = 60, 40, 5
@@ -174,7 +177,9 @@ def test_incidents_are_counted_on(problem, runs, tmp_path, monkeypatch):
     monkeypatch.setattr(rod_map, "LARGEST_GROWTH", 0.5)
     monkeypatch.setattr(rod_map, "SHORT", 0.0)
     ours = optimizer("gd", RATES["gd"])
-    for number, make in enumerate((rod_map.RodMap, lambda *parts: CentralFlow(*parts, directions=1, tolerance=0.9))):
+    for number, make in enumerate(
+        (rod_map.DriftFreeRod, lambda *parts: CentralFlow(*parts, directions=1, tolerance=0.9))
+    ):
 
         def attempt(checkpoint=None, make=make):
             model = make(problem.objective, ours)
@@ -281,13 +286,13 @@ def test_pickles_are_refused(tmp_path):
 def test_key_is_that_of_settings_code_and_inputs(tmp_path, monkeypatch):
     data = tmp_path / "data"
     data.write_bytes(b"1")
-    module = "rodflow.stages.discrete"
+    module = "rodflow.pipeline.stages.discrete"
     keys = [fingerprint({"steps": 1}, module, [data]), fingerprint({"steps": 2}, module, [data])]
-    keys.append(fingerprint({"steps": 1}, "rodflow.stages.flow", [data]))
-    monkeypatch.setattr("rodflow.checkpoint.code_digest", lambda module: "changed")
+    keys.append(fingerprint({"steps": 1}, "rodflow.pipeline.stages.flow", [data]))
+    monkeypatch.setattr("rodflow.jobs.checkpoint.code_digest", lambda module: "changed")
     keys.append(fingerprint({"steps": 1}, module, [data]))
     monkeypatch.undo()
-    monkeypatch.setattr("rodflow.checkpoint.versions", lambda: {"torch": "0"})
+    monkeypatch.setattr("rodflow.jobs.checkpoint.versions", lambda: {"torch": "0"})
     keys.append(fingerprint({"steps": 1}, module, [data]))
     monkeypatch.undo()
     assert fingerprint({"steps": 1}, module, [data]) == keys[0]
@@ -364,7 +369,7 @@ def test_signal_while_writing_lets_the_file_be_finished(problem, tmp_path, monke
 
     path = tmp_path / "run.npz"
     with pytest.raises(Interrupted), Checkpoint(path, "key", seconds=0) as checkpoint:
-        monkeypatch.setattr("rodflow.checkpoint.write_archive", interrupted)
+        monkeypatch.setattr("rodflow.jobs.checkpoint.write_archive", interrupted)
         train_on(problem, "gd", checkpoint)
     assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
     assert Checkpoint(path, "key").recall()["step"] == INTERVAL + 1
@@ -472,7 +477,7 @@ class Mortal:
     def __init__(self, monkeypatch):
         self.made, self.lives = [], None
         for name, make in (("run_cell", run_cell), ("run_flow", run_flow)):
-            monkeypatch.setattr(f"rodflow.stages.precision.{name}", self.mortal(make))
+            monkeypatch.setattr(f"rodflow.pipeline.stages.precision.{name}", self.mortal(make))
 
     def mortal(self, make):
         def part(*words):

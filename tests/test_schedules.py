@@ -13,16 +13,17 @@ from test_pipeline import run as run_pipeline
 
 import rodflow as rf
 from rodflow import config as configuration
-from rodflow.config import MODELLED, ScheduleSettings
-from rodflow.discrete import train
+from rodflow.catalogue import FLOWS, MODELLED, OPTIMIZERS
+from rodflow.config.schema import ScheduleSettings
 from rodflow.errors import InvalidInput
-from rodflow.flows import FLOWS, RodMap, StableFlow
+from rodflow.flows.drift_free_rod import DriftFreeRod
 from rodflow.flows.dynamics import Dynamics
 from rodflow.flows.integrate import integrate
-from rodflow.optimizers import OPTIMIZERS
-from rodflow.problems import digits
-from rodflow.schedules import KINDS, Scheduled, constant, cosine, schedule, warmup, warmup_cosine
-from rodflow.stages import discrete as discrete_stage
+from rodflow.flows.stable import StableFlow
+from rodflow.optimizers.schedules import KINDS, Scheduled, constant, cosine, schedule, warmup, warmup_cosine
+from rodflow.pipeline.stages import discrete as discrete_stage
+from rodflow.problems.images import digits
+from rodflow.training.discrete import train
 
 STEPS, WARMUP, FLOOR = 40, 12, 0.2
 
@@ -173,12 +174,12 @@ def test_rod_flow_beats_the_stable_flow_on_a_scheduled_run(name, lr, factor):
     run = train(problem.objective, ours, problem.w0, 400, 20, perturbation=1.2e-7)
     assert (run.sharpness[:, 0] > 0.9 * run.threshold).double().mean() > 0.3
     errors = {}
-    for kind in (StableFlow, RodMap):
+    for kind in (StableFlow, DriftFreeRod):
         result = integrate(kind(problem.objective, ours), run.window(40), 360, 20, run)
         errors[kind] = result.series["error"]
     both = errors[StableFlow].notna()
-    assert errors[RodMap].notna().all()
-    assert errors[RodMap][both].mean() < errors[StableFlow][both].mean() / 5
+    assert errors[DriftFreeRod].notna().all()
+    assert errors[DriftFreeRod][both].mean() < errors[StableFlow][both].mean() / 5
 
 
 # --- config and stages

@@ -25,7 +25,7 @@ from checkout import (
 from test_datasets import cifar_arrays
 
 from rodflow import config as configuration
-from rodflow import forkserver
+from rodflow.jobs import forkserver
 
 
 def run(folder: Path, *words: str, narrow: tuple[str, ...] = NARROW, cores: int = 2) -> str:

@@ -1,43 +1,25 @@
-"""Continuous-time models of an optimizer, each written once for any step map."""
+"""Continuous-time models of an optimizer, each written once for any step map. Time is counted in optimizer steps.
 
-from __future__ import annotations
+A flow starts from a window of discrete states (:meth:`rodflow.flows.base.Flow.start`), moves a flat vector y along
+(:meth:`advance`), and says where its centre and its rod are. The letters in formulas, and in code that follows them:
 
-from collections.abc import Callable
-from functools import partial
-
-from rodflow.flows.base import Flow, FlowDiverged, Solver
-from rodflow.flows.central import CentralFlow
-from rodflow.flows.central_momentum import CentralMomentumFlow
-from rodflow.flows.drift_free_rod import DriftFreeRodFlow
-from rodflow.flows.edge import EdgeFlow
-from rodflow.flows.rod import RodFlow
-from rodflow.flows.rod_low_rank import LowRankRodFlow
-from rodflow.flows.rod_map import RodMap
-from rodflow.flows.stable import StableFlow
-
-FLOWS: dict[str, Callable[..., Flow]] = {
-    "stable": StableFlow,
-    "stable_corrected": partial(StableFlow, order=2),
-    "rod": RodFlow,
-    "rod_low_rank": LowRankRodFlow,
-    "drift_free_rod": RodMap,
-    "drift_free_rod_ode": DriftFreeRodFlow,
-    "central": CentralFlow,
-    "central_momentum": CentralMomentumFlow,
-    "edge": EdgeFlow,
-}
-
-__all__ = [
-    "FLOWS",
-    "CentralFlow",
-    "CentralMomentumFlow",
-    "DriftFreeRodFlow",
-    "EdgeFlow",
-    "Flow",
-    "FlowDiverged",
-    "LowRankRodFlow",
-    "RodFlow",
-    "RodMap",
-    "Solver",
-    "StableFlow",
-]
+=================  ====================================================================================================
+w ``[d]``          weights
+m ``[d]``          first moment; ``[0]`` for an optimizer without one
+nu                 second moment, ``[d]``, ``[1]`` or ``[0]``
+z ``[n]``          phase-space point (w, m), or w without a first moment: n is 2d or d
+s                  whole state (w, m, nu)
+y                  what a flow integrates, as one flat vector (:class:`rodflow.flows.base.Layout`)
+g ``[d]``          gradient of the loss L at w
+G                  increment of z over one step of the optimizer; G+ and G- at the two ends of a rod
+J                  derivative of G in z
+H ``[d, d]``       Hessian of L
+P                  diagonal preconditioner, ``[d]`` or ``[1]``: a step is ``-lr P^-1 u``
+S                  effective sharpness, the largest eigenvalue of ``lr P^-1/2 H P^-1/2``
+c, a               centre and alternating part of the iterates, ``s_t = c_t + (-1)^t a_t`` (drift-free rod)
+delta ``[n]``      half of the difference of two iterates (rod)
+Sigma ``[n, n]``   covariance of the oscillation; A ``[n, r]`` are columns with Sigma = A A^T
+Phi                increment of a flow's own state over one step; x is its value on one mode
+w*_t               centre of the discrete run at step t, ``(w_{t-1} + 2 w_t + w_{t+1}) / 4``
+=================  ====================================================================================================
+"""

@@ -5,21 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from rodflow.discrete import Window
 from rodflow.errors import InvalidInput
-from rodflow.flows import chebyshev  # noqa: F401  torchdiffeq learns the method rkc2
+from rodflow.flows.correction import Field
 from rodflow.flows.dynamics import Dynamics
-from rodflow.objective import Objective
-from rodflow.optimizers import State, StepMap
+from rodflow.flows.rkc2 import RKC2, SolverStopped
+from rodflow.optimizers.step_map import State, StepMap
+from rodflow.training.discrete import Window
+from rodflow.training.objective import Objective
 
 if TYPE_CHECKING:
-    from rodflow.checkpoint import Memory
+    from rodflow.jobs.checkpoint import StateDict
 
 FIXED_STEP_METHODS = ("euler", "midpoint", "heun2", "heun3", "rk4")
 ADAPTIVE_METHODS = ("dopri5", "bosh3", "rkc2")
@@ -31,7 +32,9 @@ class FlowDiverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class Solver:
-    """How torchdiffeq integrates: a fixed-step ``method`` with ``step``, or an adaptive one with tolerances.
+    """How a flow is integrated: a fixed-step ``method`` with ``step``, or an adaptive one with tolerances.
+
+    The methods are torchdiffeq's, and :class:`rodflow.flows.rkc2.RKC2`.
 
     ``step`` is in optimizer steps; an adaptive method takes no larger one. ``atol`` has to be small against a second
     moment, which is a squared gradient, and is at least ten roundings of one (1e-6 in single precision). The error of
@@ -52,34 +55,38 @@ class Solver:
             if not getattr(self, name) > 0:
                 raise InvalidInput(name, getattr(self, name), "a positive number")
 
-    def advance(self, field, y: Tensor, t0: float, t1: float) -> Tensor:
+    def advance(self, field: Field, y: Tensor, t0: float, t1: float) -> Tensor:
         """y at t1 from y at t0 along dy/dt = field(t, y).
 
         Raises: ``FlowDiverged`` when the solver cannot reach t1.
         """
+        # below rounding no step, however short, meets a tolerance
+        atol = max(self.atol, 10 * torch.finfo(y.dtype).eps)
+        with torch.no_grad():
+            if self.method == "rkc2":
+                try:
+                    return RKC2(field, t0, y, self.rtol, atol, self.step, self.max_steps).advance(t1)
+                except SolverStopped as error:
+                    raise FlowDiverged(str(error)) from error
+            return self._torchdiffeq(field, y, t0, t1, atol)
+
+    def _torchdiffeq(self, field: Field, y: Tensor, t0: float, t1: float, atol: float) -> Tensor:
         times = torch.tensor([t0, t1], dtype=torch.float64, device=y.device)
-        options: dict = {"step_size": self.step}
-        right_hand_side = field
+        options: dict[str, Any] = {"step_size": self.step}
+        right_hand_side: Field = field
         if self.method in ADAPTIVE_METHODS:
-            options = {"max_num_steps": self.max_steps, "max_step": self.step}
-        if self.method in ("dopri5", "bosh3"):
             # the last step ends at t1: stepping past it and interpolating would be less accurate than the steps are
-            options["step_t"] = times[1:]
+            options = {"max_num_steps": self.max_steps, "max_step": self.step, "step_t": times[1:]}
             # a trial step may leave the field's domain (nu < 0): huge values make the solver refuse it and halve; in
             # every component, since the solver looks at a mean over all of them
             huge = torch.finfo(y.dtype).max ** 0.25
 
-            def right_hand_side(t: Tensor, y: Tensor) -> Tensor:
+            def right_hand_side(t: float | Tensor, y: Tensor) -> Tensor:
                 velocity = field(t, y)
                 return velocity if torch.isfinite(velocity).all() else torch.full_like(y, huge)
 
-        # below rounding no step, however short, meets a tolerance
-        atol = max(self.atol, 10 * torch.finfo(y.dtype).eps)
         try:
-            with torch.no_grad():
-                return odeint(
-                    right_hand_side, y, times, method=self.method, rtol=self.rtol, atol=atol, options=options
-                )[1]
+            return odeint(right_hand_side, y, times, method=self.method, rtol=self.rtol, atol=atol, options=options)[1]
         except AssertionError as error:  # torchdiffeq's way to say that its step underflowed or ran out
             raise FlowDiverged(str(error)) from error
 
@@ -99,12 +106,36 @@ def midpoint_steps(
     return y
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How the parts of a flow's state lie one after the other in its flat vector y: their numbers of elements."""
+
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, *parts: Tensor) -> Layout:
+        """The layout of vectors made of ``parts`` as large as these."""
+        return cls(tuple(part.numel() for part in parts))
+
+    def split(self, y: Tensor) -> tuple[Tensor, ...]:
+        """The parts of y, as flat vectors."""
+        return torch.split(y, self.sizes)
+
+
+def pack(*parts: Tensor) -> Tensor:
+    """The parts of a flow's state in one flat vector."""
+    return torch.cat([part.reshape(-1) for part in parts])
+
+
 class Flow:
     """A continuous-time model of any optimizer on any objective; time is counted in optimizer steps.
 
-    A flow holds one flat vector y, laid out by the flow itself; the last part is nu. Sizes are learnt from the
-    window that :meth:`start` is given, whose dtype and device y keeps.
+    A flow holds one flat vector y, whose parts a :class:`Layout` names; the last part is nu. :meth:`start` makes the
+    layout from the window that it is given, whose dtype and device y keeps.
     """
+
+    layout: Layout
+    """The parts of y; set by :meth:`start`."""
 
     time_offset = 0.0
     """Time of y at the start, less the step of the window: 1/2 where y stands for two consecutive iterates."""
@@ -115,7 +146,6 @@ class Flow:
             raise InvalidInput("optimizer", type(optimizer).__name__, f"one that {type(self).__name__} models")
         self.dynamics = Dynamics(objective, optimizer)
         self.solver = self.default_solver if solver is None else solver
-        self.sizes: list[int] = []
 
     @classmethod
     def supports(cls, optimizer: StepMap) -> bool:
@@ -136,7 +166,7 @@ class Flow:
 
     def centre(self, y: Tensor) -> State:
         """The slow part of the state: what the discrete run's midpoints are compared with."""
-        parts = self.split(y)
+        parts = self.layout.split(y)
         return self.dynamics.state(parts[0], parts[-1])
 
     def rod(self, y: Tensor) -> Tensor | None:
@@ -148,18 +178,9 @@ class Flow:
         """How often something happened that a reader of the results should know, by name; since construction."""
         return {}
 
-    def memory(self) -> Memory:
+    def state_dict(self) -> StateDict:
         """What changes beside y along a trajectory, and the flow needs to go on, for a checkpoint (see its module)."""
         return {}
 
-    def recall(self, memory: Memory) -> None:
-        """Go on from a :meth:`memory`; :meth:`start`, with the same window, comes first and sets all the rest."""
-
-    def pack(self, *parts: Tensor) -> Tensor:
-        """The parts of y in one vector; remembers their sizes for :meth:`split`."""
-        self.sizes = [part.numel() for part in parts]
-        return torch.cat([part.reshape(-1) for part in parts])
-
-    def split(self, y: Tensor) -> tuple[Tensor, ...]:
-        """The parts that :meth:`pack` put into y, as flat vectors."""
-        return torch.split(y, self.sizes)
+    def load_state_dict(self, state: StateDict) -> None:
+        """Go on from a :meth:`state_dict`; :meth:`start`, with the same window, comes first and sets all the rest."""

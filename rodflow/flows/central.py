@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import jvp
 
-from rodflow.curvature import Curvature
-from rodflow.discrete import Window
 from rodflow.errors import InvalidInput
 from rodflow.flows import complementarity
-from rodflow.flows.base import Flow, FlowDiverged, Solver, midpoint_steps
-from rodflow.objective import Objective
-from rodflow.optimizers import State, StepMap
+from rodflow.flows.base import Flow, FlowDiverged, Layout, Solver, midpoint_steps, pack
+from rodflow.optimizers.step_map import State, StepMap
+from rodflow.training.curvature import Curvature
+from rodflow.training.discrete import Window
+from rodflow.training.objective import Objective
 
 if TYPE_CHECKING:
-    from rodflow.checkpoint import Memory
+    from rodflow.jobs.checkpoint import StateDict
 
 RESIDUAL = 1e-2
 """Relative residual of the critical eigenvectors; the eigenvalues are about its square away."""
@@ -89,31 +89,33 @@ class CentralFlow(Flow):
     def incidents(self) -> dict[str, int]:
         return {"crowded": self.crowded}
 
-    def memory(self) -> Memory:
-        return {"crowded": self.crowded, "curvature": self.curvature.memory()}
+    def state_dict(self) -> StateDict:
+        return {"crowded": self.crowded, "curvature": self.curvature.state_dict()}
 
-    def recall(self, memory: Memory) -> None:
-        self.crowded = int(memory["crowded"])
-        self.curvature.recall(memory.get("curvature", {}))
+    def load_state_dict(self, state: StateDict) -> None:
+        self.crowded = int(state["crowded"])
+        self.curvature.load_state_dict(state.get("curvature", {}))
 
     def start(self, window: Window) -> Tensor:
         w, m, nu = window.midpoint()
         self.curvature = Curvature(self.curvature.objective, min(self.directions, len(w)), RESIDUAL)
-        return self.pack(torch.cat([w, m]), w.new_zeros(len(w), self.curvature.count), nu)
+        parts = torch.cat([w, m]), w.new_zeros(len(w), self.curvature.count), nu
+        self.layout = Layout.of(*parts)
+        return pack(*parts)
 
     def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
         return midpoint_steps(self._move, y, t0, t1, self.solver.step)
 
     def _move(self, y: Tensor, at: Tensor, t: float, h: float) -> Tensor:
         """y after a time h, with Sigma and the velocity taken at the point ``at``, time t."""
-        z, _, nu = self.split(y)
-        z_at, _, nu_at = self.split(at)
+        z, _, nu = self.layout.split(y)
+        z_at, _, nu_at = self.layout.split(at)
         dz, columns, dnu = self.velocity(t, z_at, nu_at)
         return torch.cat([z + h * dz, columns.reshape(-1), nu + h * dnu])
 
     def columns(self, y: Tensor) -> Tensor:
         """A ``[d, directions]`` with Sigma = A Aᵀ, orthogonal, the longest first."""
-        return self.split(y)[1].view(-1, self.curvature.count)
+        return self.layout.split(y)[1].view(-1, self.curvature.count)
 
     def covariance(self, y: Tensor) -> Tensor:
         """Sigma ``[d, d]``, of the weights."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.functional import jvp
 
 from rodflow.flows.central import CentralFlow, SecondMoment
-from rodflow.optimizers import State, StepMap
+from rodflow.optimizers.step_map import State, StepMap
 
 
 class CentralMomentumFlow(CentralFlow):

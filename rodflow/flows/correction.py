@@ -8,7 +8,8 @@ from torch import Tensor
 
 from rodflow.errors import InvalidInput
 
-Field = Callable[[Tensor | float, Tensor], Tensor]
+Field = Callable[[float | Tensor, Tensor], Tensor]
+"""t, s ``[n]`` -> a velocity or an increment ``[n]``."""
 
 
 def corrected(phi: Field, order: int) -> Field:

@@ -1,119 +1,88 @@
-"""Drift-free rod flow: centre and oscillation told apart by parity, so that the drift is no part of the rod."""
+"""Drift-free rod flow one optimizer step at a time, for four gradients a step."""
 
 from __future__ import annotations
 
-import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from rodflow.discrete import Window
 from rodflow.errors import InvalidInput
 from rodflow.flows.base import Solver
-from rodflow.flows.rounded import RoundedFlow
-from rodflow.optimizers import State
+from rodflow.flows.drift_free_rod_ode import DriftFreeRodODE
+from rodflow.optimizers.step_map import StepMap
+from rodflow.training.objective import Objective
+
+if TYPE_CHECKING:
+    from rodflow.jobs.checkpoint import StateDict
+
+LARGEST_GROWTH = 4.0
+"""A rod that grows by more than this factor in one step changes too fast for the map."""
+SHORT = 0.01
+"""Share of the centre's length up to which a rod may grow as it likes."""
 
 
-class DriftFreeRodFlow(RoundedFlow):
-    """The flow of the smooth parts c and a of an optimizer's iterates ``s_t = c_t + (-1)^t a_t``, for any step map.
+class DriftFreeRod(DriftFreeRodODE):
+    """Drift-free rod flow with a unit step that is made for its two kinds of modes, slow ones and alternating ones.
 
-    With s = (w, m, nu) the whole state and G its increment, these hold exactly for any map:
+    With Phi = (even, -2a - odd) as in :class:`DriftFreeRodODE`, ``s' = s + Phi(s)`` is the optimizer itself in other
+    coordinates, exact, but (c + e, a - (-1)^t e) is the same iterate: nothing keeps alternating content out of c and
+    slow content out of a. On a mode Phi = x, the right content has x near 0, the wrong one x near -2. So every
+    ``interval`` steps that step is taken with
 
-        c' - c = [G(c + a) + G(c - a)] / 2     =: even
-        a' + a = -[G(c + a) - G(c - a)] / 2    =: -odd
+        R(x) = 1 + x - x^3/8,      k1 = Phi(s), k2 = Phi(s + k1/2), s' = s + Phi(s - (k2 - k1)/4)
 
-    so the flow of Phi(c, a) = (even, -2a - odd), corrected to ``order`` (see
-    :func:`rodflow.flows.correction.corrected`), follows both. A mode of multiplier mu has da/dt = -(1 + mu) a: slow
-    modes leave a at rate 2, the critical one, mu = -1, neither grows nor decays. This project's own; half differences
-    (:class:`rodflow.flows.rod.RodFlow`) keep the drift in the rod instead.
+    which follows the map to third order on the right content and has R(-2) = 0. It is the time-one (time-``interval``)
+    map of a smooth flow that agrees with the corrected drift-free rod flow to that order.
 
-    y = (c, a), each laid out as (w, m, nu); c + a is the iterate at the start and at every second step from there. An
-    evaluation costs two gradients times ``order``. Stable at steps of 1/2 (rk4, order 1 and 2) or 1/4 (order 3); 1/4 is
-    the default, since 1/2 is too long where a run enters the edge in leaps (docs/fidelity.md).
+    ``2 + 4/interval`` gradients a step. Where the rod grows more than ``LARGEST_GROWTH`` times in a step, or overflows,
+    that step is taken along the corrected field by ``solver`` instead; ``guarded`` counts such steps.
 
-    Two things happen to a that the map does not say, both where a is too short to matter to the loss:
-
-    * After each step it takes up ``seed`` times the rounding error of the discrete run, a random one of at most
-      |w_i| times the run's relative error of a step (``Window.rounding``); the same errors each time. Rounding is
-      what keeps a run's oscillation alive below the edge, and so it decides when the edge is entered.
-    * A rod shorter than sqrt(epsilon) |c|, epsilon that of the flow's dtype, is evaluated at that length and its odd
-      part scaled back: the difference of the two increments would otherwise be rounding noise. A component of the
-      second moment is lengthened to at most half of the centre's, so that it stays positive at both ends.
-
-    Raises: ``InvalidInput`` for an order other than 1, 2, 3, a negative seed, a draw out of bounds, an odd or negative
-    ``split_order``.
+    Raises: ``InvalidInput`` for an interval below one, and as :class:`DriftFreeRodODE`.
     """
 
-    default_solver = Solver("rk4", step=0.25)
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: StepMap,
+        solver: Solver | None = None,
+        interval: int = 2,
+        order: int = 2,
+        rounding_scale: float = 1.0,
+        split_order: int = 16,
+        rounding_seed: int = 0,
+    ):
+        super().__init__(objective, optimizer, solver, order, rounding_scale, split_order, rounding_seed)
+        if interval < 1:
+            raise InvalidInput("interval", interval, "a positive number of steps")
+        self.interval, self.guarded = interval, 0
 
-    def start(self, window: Window) -> Tensor:
-        here, alternating = window.state(), alternating_part(window, self.split_order)
-        a = self.pack(torch.cat([alternating.w, alternating.m]), alternating.nu)
-        self.rounding = window.rounding
-        return torch.cat([self.pack(torch.cat([here.w, here.m]), here.nu) - a, a])
+    def unit(self, y: Tensor, t0: float, t1: float) -> Tensor:
+        if t1 - t0 < 1:
+            return super().unit(y, t0, t1)
+        following = self.separating_step(t0, y) if t1 % self.interval == 0 else y + self.phi(t0, y)
+        if self._tame(y, following):
+            return following
+        self.guarded += 1
+        return super().unit(y, t0, t1)
 
-    def phi(self, t: float | Tensor, y: Tensor) -> Tensor:
-        """The increments of c and a over one step: (even, -2a - odd), from two gradients."""
-        c, a = y.chunk(2)
-        stretch = self._at_least(math.sqrt(torch.finfo(y.dtype).eps) * self._length(c), a)
-        end = self._stretched(c, a, stretch)
-        plus, minus = self._increment(t, c + end), self._increment(t, c - end)
-        change = torch.empty_like(y)  # in place, since a pass over memory takes as long as many an example's gradient
-        even, odd = change.chunk(2)
-        torch.add(plus, minus, out=even).div_(2)
-        torch.sub(minus, plus, out=odd).div_(2 * stretch).sub_(a, alpha=2)
-        return change
+    @property
+    def incidents(self) -> dict[str, int]:
+        return {"guarded": self.guarded}
 
-    def round(self, t: float, y: Tensor) -> Tensor:
-        """y with the rounding errors of the discrete run's step to t, a whole number, added to a's weights."""
-        y = y.clone()
-        self.rod(y).add_(self.errors(self.centre(y).w, t))
-        return y
+    def state_dict(self) -> StateDict:
+        return {"guarded": self.guarded}
 
-    def centre(self, y: Tensor) -> State:
-        return super().centre(y.chunk(2)[0])
+    def load_state_dict(self, state: StateDict) -> None:
+        self.guarded = int(state["guarded"])
 
-    def rod(self, y: Tensor) -> Tensor:
-        return self.dynamics.weights(self.split(y.chunk(2)[1])[0])
+    def separating_step(self, t: float, y: Tensor) -> Tensor:
+        """One step with R(x) = 1 + x - x^3/8, which takes alternating content out of c and slow content out of a."""
+        k1 = self.phi(t, y)
+        k2 = self.phi(t + 1 / 2, y.add(k1, alpha=1 / 2))
+        return y + self.phi(t, y.sub(k2 - k1, alpha=1 / 4))
 
-    def _increment(self, t: float | Tensor, s: Tensor) -> Tensor:
-        z, nu = self.split(s)
-        # within a step the centre's second moment may fall below zero by rounding; an optimizer's never does
-        return self.dynamics.increment(z, nu.clamp(min=0), t)
-
-    def _length(self, s: Tensor) -> Tensor:
-        return self.dynamics.weights(self.split(s)[0]).norm()
-
-    def _stretched(self, c: Tensor, a: Tensor, stretch: Tensor) -> Tensor:
-        """a, ``stretch`` times as long; a second moment that was shorter than half of the centre's stays so."""
-        end = stretch * a
-        most = torch.maximum(self.split(c)[1] / 2, self.split(a)[1].abs())
-        self.split(end)[1].clamp_(-most, most)
-        return end
-
-    def _at_least(self, shortest: Tensor, a: Tensor) -> Tensor:
-        """The factor, one or more, that makes the weights of a ``shortest`` long; one where they are zero."""
-        length = self._length(a)
-        largest = 1 / torch.finfo(a.dtype).tiny ** 0.5
-        return torch.where(length > 0, shortest / length, 1.0).clamp(1.0, largest)
-
-
-def alternating_part(window: Window, order: int) -> State:
-    """The part of the states that changes sign at every step, at the window's middle, by a binomial filter:
-
-        a = sum_k C(n, n/2 + k) (-1)^k s_{t + k} / 2^n,     k = -n/2 .. n/2
-
-    with n the even ``order``, or the width of the window if that is less. Second differences are n = 2, and leave slow
-    curvature in a; the filter lets through only the n-th difference of the slow part, divided by 2^n.
-
-    Raises: ``InvalidInput`` for an order that is odd or below 2.
-    """
-    if order % 2 or order < 2:
-        raise InvalidInput("split_order", order, "a positive even number")
-    half = min(order // 2, window.half_width)
-    order = 2 * half
-    weights = [math.comb(order, half + k) * (-1) ** k / 2**order for k in range(-half, half + 1)]
-    states = [window.state(k) for k in range(-half, half + 1)]
-    return State(
-        *(sum(x * part for x, part in zip(weights, parts, strict=True)) for parts in zip(*states, strict=True))
-    )
+    def _tame(self, before: Tensor, after: Tensor) -> bool:
+        allowed = torch.maximum(LARGEST_GROWTH * self.rod(before).norm(), SHORT * self._length(before.chunk(2)[0]))
+        # a sum is finite only if all terms are
+        return bool(torch.isfinite(after.sum()) and self.rod(after).norm() <= allowed)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import jvp
 
-from rodflow.objective import Objective
-from rodflow.optimizers import State, StepMap
+from rodflow.optimizers.step_map import State, StepMap
+from rodflow.training.objective import Objective
 
 
 class Dynamics:

@@ -7,17 +7,17 @@ import math
 import torch
 from torch import Tensor
 
-from rodflow.discrete import Window
-from rodflow.flows.base import Solver
-from rodflow.flows.drift_free_rod import alternating_part
-from rodflow.flows.rounded import RoundedFlow
-from rodflow.optimizers import StepMap
+from rodflow.flows.base import Layout, Solver, pack
+from rodflow.flows.drift_free_rod_ode import alternating_part
+from rodflow.flows.noise import NoisyFlow
+from rodflow.optimizers.step_map import StepMap
+from rodflow.training.discrete import Window
 
 FASTEST_DECAY = 2.0
 """A rod shortens by at most the factor exp(-2) a step: ln|lr s - 1| has a pole at lr s = 1, far below the edge."""
 
 
-class EdgeFlow(RoundedFlow):
+class EdgeFlow(NoisyFlow):
     """Edge flow (Marion, arXiv 2606.18080), reconstructed from its description; for step maps (w) without moments.
 
     The description at hand: the centre follows a corrected gradient flow on the symmetrised loss, the direction the
@@ -41,14 +41,14 @@ class EdgeFlow(RoundedFlow):
     Time is in optimizer steps. y = (c, u, ln r), sizes d, d and one; c + r u is the iterate at the start and at every
     second step from there. An evaluation costs two gradients times ``order``; stable at steps of 1/2 (rk4, order 2).
 
-    Where the rod is too short to matter to the loss: after each step its length takes up ``seed`` times the part along
-    u of the discrete run's rounding errors, those of :class:`rodflow.flows.drift_free_rod.DriftFreeRodFlow`. Ends are
-    never nearer to the centre than sqrt(epsilon) |c|, epsilon that of the flow's dtype. And r is kept above sqrt(tiny)
-    of that dtype, so that u keeps a direction.
+    Where the rod is too short to matter to the loss: after each step its length takes up ``rounding_scale`` times the
+    part along u of the discrete run's rounding errors, which are those of
+    :class:`rodflow.flows.drift_free_rod_ode.DriftFreeRodODE`. Ends are never nearer to the centre than sqrt(epsilon)
+    |c|, epsilon that of the flow's dtype. And r is kept above sqrt(tiny) of that dtype, so that u keeps a direction.
 
-    Raises: ``InvalidInput`` for an optimizer with moments, an order other than 1, 2, 3, a negative seed, a draw out of
-    bounds, an odd or negative ``split_order`` (of the filter that tells u and r from the window, see
-    ``alternating_part``).
+    Raises: ``InvalidInput`` for an optimizer with moments, an order other than 1, 2, 3, a negative rounding_scale, a
+    rounding_seed out of bounds, an odd or negative ``split_order`` (of the filter that tells u and r from the window,
+    see ``alternating_part``).
     """
 
     default_solver = Solver("rk4", step=0.5)
@@ -61,11 +61,12 @@ class EdgeFlow(RoundedFlow):
     def start(self, window: Window) -> Tensor:
         here, a = window.state(), alternating_part(window, self.split_order).w
         self.rounding = window.rounding
+        self.layout = Layout((len(a), len(a), 1, 0))
         return self._pack(here.w - a, a)
 
     def phi(self, t: float | Tensor, y: Tensor) -> Tensor:
         """The increments of (c, u, ln r) over one step, from two gradients."""
-        c, u, log_length, nu = self.split(y)
+        c, u, log_length, nu = self.layout.split(y)
         u = u / u.norm()
         length = torch.maximum(log_length.exp(), math.sqrt(torch.finfo(y.dtype).eps) * c.norm())
         plus, minus = (self.dynamics.increment(c + end * u, nu, t) for end in (length, -length))
@@ -81,12 +82,12 @@ class EdgeFlow(RoundedFlow):
         whole error, of all directions, would turn a short rod away from the critical one at each step.
         """
         c, a = self.centre(y).w, self.rod(y)
-        u = self.split(y)[1]
+        u = self.layout.split(y)[1]
         along = u / u.norm()
         return self._pack(c, a + along * (along @ self.errors(c, t)), u)
 
     def rod(self, y: Tensor) -> Tensor:
-        _, u, log_length, _ = self.split(y)
+        _, u, log_length, _ = self.layout.split(y)
         return log_length.exp() * u / u.norm()
 
     def _pack(self, c: Tensor, a: Tensor, u: Tensor | None = None) -> Tensor:
@@ -96,4 +97,4 @@ class EdgeFlow(RoundedFlow):
             u = a
         elif u is None:
             u = torch.ones_like(a)
-        return self.pack(c, u / u.norm(), length.clamp(min=shortest).log(), c.new_zeros(0))
+        return pack(c, u / u.norm(), length.clamp(min=shortest).log(), c.new_zeros(0))

@@ -13,16 +13,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rodflow.curvature import Curvature
-from rodflow.discrete import DIVERGENCE_FACTOR, DiscreteRun, Window
 from rodflow.errors import InvalidInput
 from rodflow.flows.base import Flow, FlowDiverged
-from rodflow.objective import Cost
-from rodflow.progress import log, track
-from rodflow.yardsticks import SERIES_COLUMNS, Observer, compare
+from rodflow.flows.observer import Observer, compare
+from rodflow.jobs.progress import log, track
+from rodflow.measures.columns import SERIES_COLUMNS
+from rodflow.training.curvature import Curvature
+from rodflow.training.discrete import DIVERGENCE_FACTOR, DiscreteRun, Window
+from rodflow.training.objective import Cost
 
 if TYPE_CHECKING:
-    from rodflow.checkpoint import Checkpoint
+    from rodflow.jobs.checkpoint import Checkpoint
 
 
 @dataclass
@@ -74,6 +75,7 @@ def integrate(
     start: Window,
     steps: int,
     record_interval: int = 10,
+    *,
     reference: DiscreteRun | None = None,
     keep_centres: bool = True,
     eigenvalues: int = 1,
@@ -92,7 +94,7 @@ def integrate(
     sharpness passes ``maximum_sharpness`` thresholds ends with that record. (The stable flow of an adaptive method
     stiffens without bound as its gradient, and with it nu, goes to zero.)
 
-    With a ``checkpoint`` the flow goes on from the record that it holds, if any, and offers it every further one.
+    With a ``checkpoint`` the flow goes on from the record that it holds, if any, and saves every further one.
     """
     window = start.to(dtype or start.states.w.dtype, device or start.states.w.device)
     objective, threshold = flow.dynamics.objective, flow.dynamics.optimizer.threshold
@@ -109,16 +111,16 @@ def integrate(
     centres = torch.full((len(times), len(origin)), float("nan"), dtype=origin.dtype) if keep_centres else None
     spent, seconds, diverged_at = Cost(), 0.0, None
     y, now, first = flow.start(window), start.at + flow.time_offset, 0
-    memory = None if checkpoint is None else checkpoint.recall()
-    if memory is not None:
-        first = int(memory["records"])
-        y, now = torch.tensor(memory["y"], device=window.states.w.device), times[first - 1]
-        table[:first] = memory["table"]
+    saved = None if checkpoint is None else checkpoint.load()
+    if saved is not None:
+        first = int(saved["records"])
+        y, now = torch.tensor(saved["y"], device=window.states.w.device), times[first - 1]
+        table[:first] = saved["table"]
         if centres is not None:
-            centres[:first] = torch.from_numpy(memory["centres"])
-        spent, seconds = Cost(*memory["spent"].tolist()), float(memory["seconds"])
-        observe.curvature.recall(memory.get("curvature", {}))
-        flow.recall(memory.get("flow", {}))
+            centres[:first] = torch.from_numpy(saved["centres"])
+        spent, seconds = Cost(*saved["spent"].tolist()), float(saved["seconds"])
+        observe.curvature.load_state_dict(saved.get("curvature", {}))
+        flow.load_state_dict(saved.get("flow", {}))
     path = _onward(flow, y, now, times[first:])
     try:
         for i, t in enumerate(track(times[first:], len(times) - first, progress), first):
@@ -141,7 +143,7 @@ def integrate(
             if not row["sharpness"] <= maximum_sharpness * threshold:
                 raise FlowDiverged(f"effective sharpness {row['sharpness']:.3g} at step {t}")
             if checkpoint is not None:
-                checkpoint.offer(
+                checkpoint.save(
                     {
                         "records": i + 1,
                         "y": y,
@@ -149,8 +151,8 @@ def integrate(
                         "centres": None if centres is None else centres[: i + 1],
                         "spent": astuple(spent),
                         "seconds": seconds,
-                        "curvature": observe.curvature.memory(),
-                        "flow": flow.memory(),
+                        "curvature": observe.curvature.state_dict(),
+                        "flow": flow.state_dict(),
                     }
                 )
     except FlowDiverged as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rodflow.discrete import Window
-from rodflow.flows.base import Flow, Solver
+from rodflow.flows.base import Flow, Layout, Solver, pack
+from rodflow.training.discrete import Window
 
 
 class RodFlow(Flow):
@@ -36,10 +36,12 @@ class RodFlow(Flow):
     def start(self, window: Window) -> Tensor:
         here, after = window.state(), window.state(1)
         z, following = torch.cat([here.w, here.m]), torch.cat([after.w, after.m])
-        return self.pack((z + following) / 2, (following - z) / 2, (here.nu + after.nu) / 2)
+        parts = (z + following) / 2, (following - z) / 2, (here.nu + after.nu) / 2
+        self.layout = Layout.of(*parts)
+        return pack(*parts)
 
     def field(self, t: float | Tensor, y: Tensor) -> Tensor:
-        z, delta, nu = self.split(y)
+        z, delta, nu = self.layout.split(y)
         dz, dnu, plus, minus = self.ends(t, z, delta, nu)
         scale = self.dynamics.metric(nu, t, z)
         ddelta = rank_one_projection(scale * plus, scale * minus, scale * delta) / scale
@@ -54,7 +56,7 @@ class RodFlow(Flow):
         return dz, (dnu_plus + dnu_minus) / 2, plus, minus
 
     def rod(self, y: Tensor) -> Tensor:
-        return self.dynamics.weights(self.split(y)[1])
+        return self.dynamics.weights(self.layout.split(y)[1])
 
 
 def rank_one_projection(plus: Tensor, minus: Tensor, delta: Tensor) -> Tensor:

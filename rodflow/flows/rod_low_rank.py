@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from rodflow.discrete import Window
 from rodflow.errors import InvalidInput
-from rodflow.flows.base import FlowDiverged, Solver, midpoint_steps
+from rodflow.flows.base import FlowDiverged, Layout, Solver, midpoint_steps, pack
 from rodflow.flows.rod import RodFlow
-from rodflow.objective import Objective
-from rodflow.optimizers import StepMap
+from rodflow.optimizers.step_map import StepMap
+from rodflow.training.discrete import Window
+from rodflow.training.objective import Objective
 
 
 class LowRankRodFlow(RodFlow):
@@ -38,9 +38,10 @@ class LowRankRodFlow(RodFlow):
 
     def start(self, window: Window) -> Tensor:
         y = super().start(window)
-        z, delta, nu = self.split(y)
+        z, delta, nu = self.layout.split(y)
         columns = torch.cat([delta[:, None], delta.new_zeros(len(delta), min(self.rank, len(delta)) - 1)], 1)
-        return self.pack(z, columns, nu)
+        self.layout = Layout.of(z, columns, nu)
+        return pack(z, columns, nu)
 
     def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
         return midpoint_steps(self._move, y, t0, t1, self.solver.step)
@@ -56,7 +57,7 @@ class LowRankRodFlow(RodFlow):
         return torch.cat([z + h * dz, truncate(grown, scale, self.rank).reshape(-1), nu + h * dnu])
 
     def _parts(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        z, columns, nu = self.split(y)
+        z, columns, nu = self.layout.split(y)
         return z, columns.view(len(z), -1), nu
 
     def rod(self, y: Tensor) -> Tensor:

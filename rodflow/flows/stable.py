@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rodflow.discrete import Window
-from rodflow.flows.base import Flow, Solver
+from rodflow.flows.base import Flow, Layout, Solver, pack
 from rodflow.flows.correction import corrected
-from rodflow.objective import Objective
-from rodflow.optimizers import StepMap
+from rodflow.optimizers.step_map import StepMap
+from rodflow.training.discrete import Window
+from rodflow.training.objective import Objective
 
 
 class StableFlow(Flow):
@@ -24,12 +24,16 @@ class StableFlow(Flow):
 
     def __init__(self, objective: Objective, optimizer: StepMap, solver: Solver | None = None, order: int = 1):
         super().__init__(objective, optimizer, solver)
-        self.field = corrected(self.increment, order)
+        self.corrected = corrected(self.increment, order)
 
     def start(self, window: Window) -> Tensor:
         w, m, nu = window.midpoint()
-        return self.pack(torch.cat([w, m]), nu)
+        self.layout = Layout.of(torch.cat([w, m]), nu)
+        return pack(w, m, nu)
+
+    def field(self, t: float | Tensor, y: Tensor) -> Tensor:
+        return self.corrected(t, y)
 
     def increment(self, t: float | Tensor, y: Tensor) -> Tensor:
         """The increment of the whole state y = (z, nu): one step of the optimizer, less y. One gradient."""
-        return self.dynamics.increment(*self.split(y), t)
+        return self.dynamics.increment(*self.layout.split(y), t)

@@ -13,6 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from rodflow.catalogue import ARCHITECTURES
 from rodflow.errors import InvalidInput
 
 
@@ -116,9 +117,6 @@ def cnn(channels: int, side: int, classes: int, filters: tuple[int, ...], dense:
         layers += [nn.Conv2d(inward, outward, 3, padding=1), nn.GELU(), nn.AvgPool2d(2)]
     pooled = filters[-1] * (side // 2 ** len(filters)) ** 2
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(pooled, dense), nn.GELU(), nn.Linear(dense, classes))
-
-
-ARCHITECTURES = {"mlp": mlp, "cnn": cnn, "vit": ViT}
 
 
 def build(architecture: str, channels: int, side: int, classes: int, seed: int, **sizes) -> nn.Module:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rodflow.errors import InvalidInput
-from rodflow.storage import read_npz, refused_as
+from rodflow.jobs.files import read_npz, refused_as
 
 FORMAT = "an .npz file with x_train, y_train, x_test, y_test"
 LARGEST_PART = 2**28

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rodflow.objective import Objective
+from rodflow.training.objective import Objective
 
 Loss = Callable[[Tensor], Tensor]
 """L(w): a point w ``[d]`` to a value ``[]``."""
@@ -89,37 +89,36 @@ class Landscape:
         return points, torch.vmap(self.loss)(points)
 
 
-LANDSCAPES = {
-    # beyond the edge at lr S = 2.05 from the start: the orbit of period two has length sqrt(0.1)
-    "quartic": Landscape(
-        quartic(sharpness=(0.05, 4.1), softening=(0.0, 1.0)),
-        r"$0.025\,x^2 + 2.05\,y^2 - y^4/4$",
-        w0=(1.0, 0.02),
-        learning_rate=0.5,
-        steps=200,
-        x_range=(-0.05, 1.05),
-        y_range=(-0.5, 0.5),
-    ),
-    # the edge is x = 0. Drift comes from lr (s + r x) = 1.9 and would go on to x = 0.3, 2.06; a step of it is longer
-    # than y0, so that the half-difference rod lies along the valley when the edge comes
-    "valley": Landscape(
-        valley(sharpness=4.0, sharpening=0.4, slope=0.012, curvature=0.04),
-        r"$(4 + 0.4\,x)\,y^2/2 - 0.012\,x + 0.02\,x^2$",
-        w0=(-0.5, 3e-3),
-        learning_rate=0.5,
-        steps=500,
-        x_range=(-0.55, 0.35),
-        y_range=(-0.6, 0.6),
-    ),
-    # beyond the edge at lr 2 (1 + r x^2) = 2.16: the oscillation takes x down to the edge
-    "square_root": Landscape(
-        square_root(narrowing=0.02),
-        r"$(1 + 0.02\,x^2)\,y^2/\sqrt{1 + y^2}$",
-        w0=(4.2, 0.02),
-        learning_rate=0.8,
-        steps=300,
-        x_range=(3.4, 4.3),
-        y_range=(-0.45, 0.45),
-    ),
-}
-"""The landscapes by name."""
+# beyond the edge at lr S = 2.05 from the start: the orbit of period two has length sqrt(0.1)
+QUARTIC = Landscape(
+    quartic(sharpness=(0.05, 4.1), softening=(0.0, 1.0)),
+    r"$0.025\,x^2 + 2.05\,y^2 - y^4/4$",
+    w0=(1.0, 0.02),
+    learning_rate=0.5,
+    steps=200,
+    x_range=(-0.05, 1.05),
+    y_range=(-0.5, 0.5),
+)
+
+# the edge is x = 0. Drift comes from lr (s + r x) = 1.9 and would go on to x = 0.3, 2.06; a step of it is longer
+# than y0, so that the rod of rod flow lies along the valley when the edge comes
+VALLEY = Landscape(
+    valley(sharpness=4.0, sharpening=0.4, slope=0.012, curvature=0.04),
+    r"$(4 + 0.4\,x)\,y^2/2 - 0.012\,x + 0.02\,x^2$",
+    w0=(-0.5, 3e-3),
+    learning_rate=0.5,
+    steps=500,
+    x_range=(-0.55, 0.35),
+    y_range=(-0.6, 0.6),
+)
+
+# beyond the edge at lr 2 (1 + r x^2) = 2.16: the oscillation takes x down to the edge
+SQUARE_ROOT = Landscape(
+    square_root(narrowing=0.02),
+    r"$(1 + 0.02\,x^2)\,y^2/\sqrt{1 + y^2}$",
+    w0=(4.2, 0.02),
+    learning_rate=0.8,
+    steps=300,
+    x_range=(3.4, 4.3),
+    y_range=(-0.45, 0.45),
+)

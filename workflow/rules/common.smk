@@ -8,13 +8,14 @@ from snakemake.utils import update_config
 
 sys.path.insert(0, workflow.basedir)
 from rodflow import config as configuration
+from rodflow.config import Cell
+from rodflow.config.reader import plain_scalars, read_yaml
+from rodflow.config.run import STUDIED_FLOWS, VARIANTS
 from rodflow.errors import InvalidInput
-from rodflow.finished import everything, found, missing
-from rodflow.forkserver import ForkServer
-from rodflow.layout import discrete_file, flow_file, grid_file, landscape_file, precision_file
-from rodflow.precision import study_settings
-from rodflow.provenance import code_digest
-from rodflow.yaml_reader import plain_scalars, read_yaml
+from rodflow.jobs.forkserver import ForkServer
+from rodflow.pipeline.finished import everything, found, missing
+from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, study_file
+from rodflow.pipeline.provenance import code_digest, discrete_code, flow_code, landscape_code
 
 try:
     for path in workflow.configfiles:
@@ -40,7 +41,7 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 # `device: auto` asks the scheduler for a GPU where this machine has one; without, jobs run side by side
 GPU = int(CONFIG.device == "cuda" or CONFIG.device == "auto" and shutil.which("nvidia-smi") is not None)
-CELL = "{architecture}-{optimizer}-seed{seed}"
+CELL_PATTERN = "{architecture}-{optimizer}-seed{seed}"
 FORK_SERVER = ForkServer()  # started with the run, so that its jobs need not each import torch and the rest
 ENVIRONMENT = str(Path(workflow.basedir) / "environment.yml")
 TABLES = expand(
@@ -50,9 +51,13 @@ TABLES = expand(
 )
 REPLICATION = f"{RESULTS}/tables/REPLICATION.md"
 PRECISION_TABLES = expand("{results}/tables/{name}", results=RESULTS, name=["precision.csv", "precision.json"])
-# cells whose precision is studied need not be among the config's architectures and optimizers
-STUDIED_ARCHITECTURES = "|".join(sorted({a for a, _, _ in CONFIG.precision_studies})) or "none"
-STUDIED_OPTIMIZERS = "|".join(sorted({o for _, o, _ in CONFIG.precision_studies})) or "none"
+# A cell whose precision is studied need not be among the config's architectures and optimizers. Its runs and flows in each
+# variant lie in a folder of their own; that of the grid's has no name.
+VARIANT_FOLDERS = f"|precision/({'|'.join(VARIANTS)})/"
+STUDIED_ARCHITECTURES = "|".join(sorted({cell.architecture for cell in CONFIG.precision_studies})) or "none"
+STUDIED_OPTIMIZERS = "|".join(sorted({cell.optimizer for cell in CONFIG.precision_studies})) or "none"
+TRAINED_ARCHITECTURES = "|".join(sorted({cell.architecture for cell in CONFIG.cells + CONFIG.precision_studies}))
+TRAINED_OPTIMIZERS = "|".join(sorted({cell.optimizer for cell in CONFIG.cells + CONFIG.precision_studies}))
 
 TABLE_OF = {"overview": "errors.csv", "fidelity": "fidelity.csv"}  # what these figures are drawn from
 if CONFIG.compares:
@@ -61,10 +66,24 @@ if CONFIG.compares:
 
 wildcard_constraints:
     kind="|".join(TABLE_OF),
+    variant=VARIANT_FOLDERS,
     architecture="|".join(CONFIG.architectures),
     optimizer="|".join(CONFIG.optimizers),
-    flow="|".join(CONFIG.flows),
+    flow="|".join(sorted({*CONFIG.flows, *STUDIED_FLOWS})),
     seed=r"\d+",
+
+
+def cell_of(wildcards):
+    return Cell(wildcards.architecture, wildcards.optimizer, int(wildcards.seed))
+
+
+def variant_of(wildcards):
+    """The variant of the precision study, the last part of its folder; empty for the grid's cells."""
+    return wildcards.variant.strip("/").rpartition("/")[2]
+
+
+def option_of_variant(wildcards):
+    return f"--variant {variant_of(wildcards)}" if wildcards.variant else ""
 
 
 def all_figures():
@@ -77,23 +96,33 @@ def all_figures():
 def precision_outputs():
     if not THERE.studies:
         return []
-    studied = [f"{a}-{o}" for a, o in THERE.drawn_studies(CONFIG)]
+    studied = [f"{a}-{o}" for a, o, _ in THERE.drawn_studies(CONFIG)]
     return PRECISION_TABLES + expand("{f}/precision/{c}.{format}", f=FIGURES, c=studied, format=["png", "pdf"])
+
+
+def with_summaries(series):
+    return [str(file.with_suffix(suffix)) for file in series for suffix in (".parquet", ".json")]
 
 
 def studies_of(cells):
     """The series of the precision studies of these cells, with their summaries."""
-    series = [precision_file(RESULTS, *cell) for cell in cells]
-    return [str(file.with_suffix(suffix)) for file in series for suffix in (".parquet", ".json")]
+    return with_summaries(study_file(RESULTS, cell) for cell in cells)
 
 
 def files_of(cells):
     """The records of the discrete runs and the flows of these cells, by cell, with their summaries."""
     if not cells:
         raise WorkflowError("incomplete: no run of this is finished")
-    records = [discrete_file(RESULTS, *cell) for cell in cells]
-    records += [flow_file(RESULTS, *cell, flow) for cell, flows in cells.items() for flow in flows]
-    return [str(file.with_suffix(suffix)) for file in records for suffix in (".parquet", ".json")]
+    records = [discrete_file(RESULTS, cell) for cell in cells]
+    return with_summaries(records + [flow_file(RESULTS, cell, flow) for cell, flows in cells.items() for flow in flows])
+
+
+def variants_of(wildcards):
+    """The runs and flows of a cell in every variant of its precision study, with their summaries."""
+    cell = cell_of(wildcards)
+    runs = [discrete_file(RESULTS, cell, variant) for variant in VARIANTS]
+    flows = [flow_file(RESULTS, cell, flow, variant) for variant in VARIANTS for flow in STUDIED_FLOWS]
+    return with_summaries(runs + flows)
 
 
 def accepting(part):

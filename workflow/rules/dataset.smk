@@ -20,6 +20,6 @@ rule dataset:
     params:
         config=CONFIG_FILE,
         settings=CONFIG.data.model_dump(mode="json"),
-        code=code_digest("rodflow.stages.dataset"),
+        code=code_digest("rodflow.pipeline.stages.dataset"),
     shell:
-        "python -m rodflow dataset --config {params.config} --output {output.images} 2> {log} || (cat {log} >&2; exit 1)"
+        "python -m rodflow dataset --config {params.config} --output {output.images} 2> {log}"

@@ -1,15 +1,18 @@
-# One discrete full-batch run per cell
+# One discrete full-batch run per cell, and one in each variant of a precision study
 rule discrete:
     input:
         images=rules.dataset.output.images,
     output:
-        run=f"{RESULTS}/discrete/{CELL}.h5",
-        records=f"{RESULTS}/discrete/{CELL}.parquet",
-        summary=f"{RESULTS}/discrete/{CELL}.json",
+        run=f"{RESULTS}/{{variant}}discrete/{CELL_PATTERN}.h5",
+        records=f"{RESULTS}/{{variant}}discrete/{CELL_PATTERN}.parquet",
+        summary=f"{RESULTS}/{{variant}}discrete/{CELL_PATTERN}.json",
     log:
-        f"{LOGS}/discrete/{CELL}.log",
+        f"{LOGS}/{{variant}}discrete/{CELL_PATTERN}.log",
     benchmark:
-        f"{BENCHMARKS}/discrete/{CELL}.tsv"
+        f"{BENCHMARKS}/{{variant}}discrete/{CELL_PATTERN}.tsv"
+    wildcard_constraints:
+        architecture=TRAINED_ARCHITECTURES,
+        optimizer=TRAINED_OPTIMIZERS,
     conda:
         ENVIRONMENT
     threads: CONFIG.threads
@@ -19,9 +22,10 @@ rule discrete:
         runtime=240,
     params:
         config=CONFIG_FILE,
-        settings=lambda wildcards: CONFIG.discrete_settings(wildcards.architecture, wildcards.optimizer),
-        code=code_digest("rodflow.stages.discrete"),
+        settings=lambda wildcards: CONFIG.variant(variant_of(wildcards)).discrete_settings(cell_of(wildcards)),
+        code=lambda wildcards: discrete_code(cell_of(wildcards)),
+        variant=option_of_variant,
     shell:
-        "OMP_NUM_THREADS={threads} python -m rodflow discrete --config {params.config}"
+        "OMP_NUM_THREADS={threads} python -m rodflow discrete --config {params.config} {params.variant}"
         " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} --seed {wildcards.seed}"
-        " --dataset {input.images} --output {output.run} 2> {log} || (cat {log} >&2; exit 1)"
+        " --dataset {input.images} --output {output.run} 2> {log}"

@@ -25,17 +25,17 @@ rule cell_figure:
         runtime=5,
     params:
         config=CONFIG_FILE,
-        code=code_digest("rodflow.stages.figure"),
+        code=code_digest("rodflow.pipeline.stages.figure", "rodflow.catalogue"),
         results=results_of,
         stem=stem_of,
+        figure=lambda wildcards: f"cell --architecture {wildcards.architecture} --optimizer {wildcards.optimizer}",
         incomplete=lambda wildcards: accepting(lambda whole: whole.of(wildcards.architecture, wildcards.optimizer)),
     shell:
         "python -m rodflow figure --config {params.config} --results {params.results} --output {params.stem}"
-        " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} {params.incomplete} cell"
-        " 2> {log} || (cat {log} >&2; exit 1)"
+        " {params.incomplete} {params.figure} 2> {log}"
 
 
-rule architecture_figure:
+use rule cell_figure as architecture_figure with:
     input:
         lambda wildcards: files_of(THERE.of(wildcards.architecture)),
     output:
@@ -49,24 +49,13 @@ rule architecture_figure:
         f"{LOGS}/figures/architectures/{{architecture}}.log",
     benchmark:
         f"{BENCHMARKS}/figures/architectures/{{architecture}}.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=5,
+    priority: 0
     params:
-        config=CONFIG_FILE,
-        code=code_digest("rodflow.stages.figure"),
-        results=results_of,
-        stem=stem_of,
+        figure=lambda wildcards: f"architecture --architecture {wildcards.architecture}",
         incomplete=lambda wildcards: accepting(lambda whole: whole.of(wildcards.architecture)),
-    shell:
-        "python -m rodflow figure --config {params.config} --results {params.results} --output {params.stem}"
-        " --architecture {wildcards.architecture} {params.incomplete} architecture 2> {log} || (cat {log} >&2; exit 1)"
 
 
-rule table_figure:
+use rule cell_figure as table_figure with:
     input:
         lambda wildcards: f"{RESULTS}/tables/{TABLE_OF[wildcards.kind]}",
     output:
@@ -75,17 +64,7 @@ rule table_figure:
         f"{LOGS}/figures/{{kind}}.log",
     benchmark:
         f"{BENCHMARKS}/figures/{{kind}}.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=5,
+    priority: 0
     params:
-        config=CONFIG_FILE,
-        code=code_digest("rodflow.stages.figure"),
-        results=results_of,
-        stem=stem_of,
-    shell:
-        "python -m rodflow figure --config {params.config} --results {params.results} --output {params.stem}"
-        " {wildcards.kind} 2> {log} || (cat {log} >&2; exit 1)"
+        figure=lambda wildcards: wildcards.kind,
+        incomplete="",

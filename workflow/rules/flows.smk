@@ -4,12 +4,15 @@ rule flow:
         images=rules.dataset.output.images,
         run=rules.discrete.output.run,
     output:
-        series=f"{RESULTS}/flows/{CELL}-{{flow}}.parquet",
-        summary=f"{RESULTS}/flows/{CELL}-{{flow}}.json",
+        series=f"{RESULTS}/{{variant}}flows/{CELL_PATTERN}-{{flow}}.parquet",
+        summary=f"{RESULTS}/{{variant}}flows/{CELL_PATTERN}-{{flow}}.json",
     log:
-        f"{LOGS}/flows/{CELL}-{{flow}}.log",
+        f"{LOGS}/{{variant}}flows/{CELL_PATTERN}-{{flow}}.log",
     benchmark:
-        f"{BENCHMARKS}/flows/{CELL}-{{flow}}.tsv"
+        f"{BENCHMARKS}/{{variant}}flows/{CELL_PATTERN}-{{flow}}.tsv"
+    wildcard_constraints:
+        architecture=TRAINED_ARCHITECTURES,
+        optimizer=TRAINED_OPTIMIZERS,
     conda:
         ENVIRONMENT
     threads: CONFIG.threads
@@ -19,10 +22,12 @@ rule flow:
         runtime=480,
     params:
         config=CONFIG_FILE,
-        settings=lambda wildcards: CONFIG.flow_settings(wildcards.architecture, wildcards.optimizer, wildcards.flow),
-        code=code_digest("rodflow.stages.flow"),
+        settings=lambda wildcards: CONFIG.variant(variant_of(wildcards)).flow_settings(
+            cell_of(wildcards), wildcards.flow
+        ),
+        code=lambda wildcards: flow_code(cell_of(wildcards), wildcards.flow),
+        variant=option_of_variant,
     shell:
-        "OMP_NUM_THREADS={threads} python -m rodflow flow --config {params.config}"
+        "OMP_NUM_THREADS={threads} python -m rodflow flow --config {params.config} {params.variant}"
         " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} --seed {wildcards.seed}"
-        " --flow {wildcards.flow} --dataset {input.images} --discrete {input.run} --output {output.series}"
-        " 2> {log} || (cat {log} >&2; exit 1)"
+        " --flow {wildcards.flow} --dataset {input.images} --discrete {input.run} --output {output.series} 2> {log}"

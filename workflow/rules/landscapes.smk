@@ -27,13 +27,13 @@ if not INCOMPLETE:
             runtime=10,
         params:
             config=CONFIG_FILE,
-            code=code_digest("rodflow.stages.landscape"),
+            code=lambda wildcards: landscape_code(wildcards.landscape),
         shell:
             "OMP_NUM_THREADS={threads} python -m rodflow landscape --config {params.config}"
-            " --landscape {wildcards.landscape} --output {output.series} 2> {log} || (cat {log} >&2; exit 1)"
+            " --landscape {wildcards.landscape} --output {output.series} 2> {log}"
 
 
-rule landscape_figure:
+use rule cell_figure as landscape_figure with:
     input:
         **LANDSCAPE_FILES,
     output:
@@ -47,17 +47,7 @@ rule landscape_figure:
         f"{LOGS}/figures/landscapes/{{landscape}}.log",
     benchmark:
         f"{BENCHMARKS}/figures/landscapes/{{landscape}}.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=5,
+    priority: 0
     params:
-        config=CONFIG_FILE,
-        code=code_digest("rodflow.stages.figure"),
-        results=results_of,
-        stem=stem_of,
-    shell:
-        "python -m rodflow figure --config {params.config} --results {params.results} --output {params.stem}"
-        " --landscape {wildcards.landscape} landscape 2> {log} || (cat {log} >&2; exit 1)"
+        figure=lambda wildcards: f"landscape --landscape {wildcards.landscape}",
+        incomplete="",

@@ -22,11 +22,11 @@ rule page:
     params:
         config=CONFIG_FILE,
         settings=CONFIG.settings,
-        code=code_digest("rodflow.stages.page"),
+        code=code_digest("rodflow.pipeline.stages.page", "rodflow.catalogue"),
         results=results_of,
         missing=MISSING,
         incomplete=accepting(lambda whole: whole),
     shell:
         "python -m rodflow page --config {params.config} --results {params.results} --output {output.page}"
         " {params.incomplete}"
-        " 2> {log} || (cat {log} >&2; exit 1)"
+        " 2> {log}"

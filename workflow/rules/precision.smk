@@ -1,36 +1,36 @@
-# The precision study: cells trained in float32, float64 and float64 with a perturbation; independent of the grid
+# The precision study: a table of the cells that were trained and followed in float32, float64 and float64 with a
+# perturbation, by the rules of the grid
 
 
 if not INCOMPLETE:
 
     rule precision:
         input:
-            images=rules.dataset.output.images,
+            variants_of,
         output:
-            series=f"{RESULTS}/precision/{CELL}.parquet",
-            summary=f"{RESULTS}/precision/{CELL}.json",
+            series=f"{RESULTS}/precision/{CELL_PATTERN}.parquet",
+            summary=f"{RESULTS}/precision/{CELL_PATTERN}.json",
         log:
-            f"{LOGS}/precision/{CELL}.log",
+            f"{LOGS}/precision/{CELL_PATTERN}.log",
         benchmark:
-            f"{BENCHMARKS}/precision/{CELL}.tsv"
+            f"{BENCHMARKS}/precision/{CELL_PATTERN}.tsv"
         wildcard_constraints:
             architecture=STUDIED_ARCHITECTURES,
             optimizer=STUDIED_OPTIMIZERS,
         conda:
             ENVIRONMENT
-        threads: CONFIG.threads
+        threads: 1
         resources:
-            gpu=GPU,
-            mem_mb=4000,
-            runtime=480,
+            mem_mb=1000,
+            runtime=10,
         params:
             config=CONFIG_FILE,
-            settings=lambda wildcards: study_settings(CONFIG, wildcards.architecture, wildcards.optimizer),
-            code=code_digest("rodflow.stages.precision"),
+            settings=lambda wildcards: CONFIG.study_settings(cell_of(wildcards)),
+            code=code_digest("rodflow.pipeline.stages.precision"),
+            results=RESULTS,
         shell:
-            "OMP_NUM_THREADS={threads} python -m rodflow precision --config {params.config}"
-            " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} --seed {wildcards.seed}"
-            " --dataset {input.images} --output {output.series} 2> {log} || (cat {log} >&2; exit 1)"
+            "python -m rodflow precision --config {params.config} --results {params.results}"
+            " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} --seed {wildcards.seed} 2> {log}"
 
 
 rule precision_table:
@@ -52,18 +52,18 @@ rule precision_table:
     params:
         config=CONFIG_FILE,
         settings=CONFIG.precision_studies,
-        code=code_digest("rodflow.stages.precision_table"),
+        code=code_digest("rodflow.pipeline.stages.precision_table"),
         results=results_of,
         incomplete=accepting(lambda whole: whole.studies),
     shell:
         "python -m rodflow precision-table --config {params.config} --results {params.results} {params.incomplete}"
-        " 2> {log} || (cat {log} >&2; exit 1)"
+        " 2> {log}"
 
 
-rule precision_figure:
+use rule cell_figure as precision_figure with:
     input:
         lambda wildcards: studies_of(
-            [(wildcards.architecture, wildcards.optimizer, CONFIG.seeds_for(wildcards.architecture)[0])]
+            [Cell(wildcards.architecture, wildcards.optimizer, CONFIG.seeds_for(wildcards.architecture)[0])]
         ),
     output:
         drawn(
@@ -79,18 +79,7 @@ rule precision_figure:
     wildcard_constraints:
         architecture=STUDIED_ARCHITECTURES,
         optimizer=STUDIED_OPTIMIZERS,
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=5,
+    priority: 0
     params:
-        config=CONFIG_FILE,
-        code=code_digest("rodflow.stages.figure"),
-        results=results_of,
-        stem=stem_of,
-    shell:
-        "python -m rodflow figure --config {params.config} --results {params.results} --output {params.stem}"
-        " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} precision"
-        " 2> {log} || (cat {log} >&2; exit 1)"
+        figure=lambda wildcards: f"precision --architecture {wildcards.architecture} --optimizer {wildcards.optimizer}",
+        incomplete="",

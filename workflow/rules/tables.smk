@@ -20,19 +20,18 @@ rule tables:
     params:
         config=CONFIG_FILE,
         settings=CONFIG.settings,
-        code=code_digest("rodflow.stages.tables"),
+        code=code_digest("rodflow.pipeline.stages.tables"),
         results=results_of,
         missing=MISSING,
         incomplete=accepting(lambda whole: whole),
     shell:
-        "python -m rodflow tables --config {params.config} --results {params.results} {params.incomplete}"
-        " 2> {log} || (cat {log} >&2; exit 1)"
+        "python -m rodflow tables --config {params.config} --results {params.results} {params.incomplete}" " 2> {log}"
 
 
 rule replication:
     input:
         TABLES,
-        [str(discrete_file(RESULTS, *cell).with_suffix(".json")) for cell in THERE.flows],
+        [str(discrete_file(RESULTS, cell).with_suffix(".json")) for cell in THERE.flows],
     output:
         tabulated(REPLICATION),
     log:
@@ -48,8 +47,7 @@ rule replication:
     params:
         config=CONFIG_FILE,
         settings=CONFIG.settings,
-        code=code_digest("rodflow.stages.replication"),
+        code=code_digest("rodflow.pipeline.stages.replication"),
         results=results_of,
     shell:
-        "python -m rodflow replication --config {params.config} --results {params.results}"
-        " 2> {log} || (cat {log} >&2; exit 1)"
+        "python -m rodflow replication --config {params.config} --results {params.results}" " 2> {log}"

@@ -1,0 +1,177 @@
+"""The names of optimizers, flows, architectures and landscapes: what each is, where its code is, how figures show it.
+
+Config, tables, figures and library take all names from here. To add one, add a line here and the file that it names.
+This module loads no torch: an entry's code is imported when the entry is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+Dashes = str | tuple[float, tuple[float, ...]]
+"""A matplotlib line style: ``solid``, or an offset and the lengths of dashes and gaps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One name: the ``target`` that it stands for, ``module:attribute``, and the ``label`` that readers see."""
+
+    target: str
+    label: str
+
+    @property
+    def module(self) -> str:
+        """The module that holds the code."""
+        return self.target.partition(":")[0]
+
+    def load(self) -> Any:
+        """What the name stands for."""
+        return getattr(importlib.import_module(self.module), self.target.partition(":")[2])
+
+
+@dataclass(frozen=True, eq=False)
+class FlowEntry(Entry):
+    """A flow: its class with ``settings``, its line in figures, and the optimizers that it ``models`` (None: all).
+
+    ``competes``: a model of other authors, which comparison.csv sets beside ours.
+    """
+
+    colour: str
+    linestyle: Dashes
+    linewidth: float = 1.5
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    models: tuple[str, ...] | None = None
+    competes: bool = False
+
+    def load(self) -> Callable[..., Any]:
+        return partial(super().load(), **self.settings) if self.settings else super().load()
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class Catalogue(Mapping[str, Any], Generic[E]):
+    """``catalogue[name]`` is what the name stands for, loaded when asked for; ``entries[name]`` says what it is."""
+
+    def __init__(self, entries: Mapping[str, E]):
+        self.entries = entries
+
+    def __getitem__(self, name: str) -> Any:
+        return self.entries[name].load()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+OPTIMIZERS = Catalogue(
+    {
+        "gd": Entry("rodflow.optimizers.family:GradientDescent", "Gradient descent"),
+        "heavy_ball": Entry("rodflow.optimizers.family:HeavyBall", "Heavy ball"),
+        "nesterov": Entry("rodflow.optimizers.family:Nesterov", "Nesterov"),
+        "scalar_rmsprop": Entry("rodflow.optimizers.family:ScalarRMSProp", "Scalar RMSProp"),
+        "rmsprop": Entry("rodflow.optimizers.family:RMSProp", "RMSProp"),
+        "scalar_adam": Entry("rodflow.optimizers.family:ScalarAdam", "Scalar Adam"),
+        "adam": Entry("rodflow.optimizers.family:Adam", "Adam"),
+        "scalar_nadam": Entry("rodflow.optimizers.family:ScalarNAdam", "Scalar NAdam"),
+        "nadam": Entry("rodflow.optimizers.family:NAdam", "NAdam"),
+        "adamw": Entry("rodflow.optimizers.adamw:AdamW", "AdamW"),
+        "adagrad": Entry("rodflow.optimizers.adagrad:Adagrad", "Adagrad"),
+        "qhm": Entry("rodflow.optimizers.qhm:QHM", "Quasi-hyperbolic momentum"),
+    }
+)
+"""Step maps: gradient descent, the paper's eight optimizers, and three more."""
+
+WITHOUT_MOMENTUM = ("gd", "scalar_rmsprop", "rmsprop", "adagrad")
+WITH_MOMENTUM = tuple(name for name in OPTIMIZERS if name not in WITHOUT_MOMENTUM)
+
+FLOWS = Catalogue(
+    {
+        "stable": FlowEntry("rodflow.flows.stable:StableFlow", "Stable flow", "#E69F00", (0, (5, 2))),
+        "stable_corrected": FlowEntry(
+            "rodflow.flows.stable:StableFlow",
+            "Stable flow, corrected",
+            "#CC79A7",
+            (0, (5, 1.5, 1, 1.5)),
+            settings={"order": 2},
+        ),
+        "rod": FlowEntry("rodflow.flows.rod:RodFlow", "Rod flow", "#0072B2", "solid"),
+        "rod_low_rank": FlowEntry(
+            "rodflow.flows.rod_low_rank:LowRankRodFlow", "Rod flow, low rank", "#56B4E9", (0, (2.5, 1.2))
+        ),
+        "drift_free_rod": FlowEntry(
+            "rodflow.flows.drift_free_rod:DriftFreeRod", "Rod flow, drift-free", "#009E73", (0, (1, 1.2)), 1.8
+        ),
+        "drift_free_rod_ode": FlowEntry(
+            "rodflow.flows.drift_free_rod_ode:DriftFreeRodODE",
+            "Rod flow, drift-free (ODE)",
+            "#404040",
+            (0, (1, 3)),
+            1.2,
+        ),
+        "central": FlowEntry(
+            "rodflow.flows.central:CentralFlow",
+            "Central flow",
+            "#D55E00",
+            (0, (8, 1.5, 1.5, 1.5)),
+            models=WITHOUT_MOMENTUM,
+            competes=True,
+        ),
+        "central_momentum": FlowEntry(
+            "rodflow.flows.central_momentum:CentralMomentumFlow",
+            "Central flow, phase space",
+            "#882255",
+            (0, (8, 1.5, 1.5, 1.5, 1.5, 1.5)),
+            models=WITH_MOMENTUM,
+            competes=True,
+        ),
+        "edge": FlowEntry(
+            "rodflow.flows.edge:EdgeFlow",
+            "Edge flow",
+            "#000000",
+            (0, (3, 1.2, 1, 1.2, 1, 1.2)),
+            1.2,
+            models=("gd",),
+            competes=True,
+        ),
+    }
+)
+"""Continuous-time models. Lines differ in dashes as well as in colour: Okabe-Ito colours and a wine red."""
+
+ARCHITECTURES = Catalogue(
+    {
+        "mlp": Entry("rodflow.problems.architectures:mlp", "MLP"),
+        "cnn": Entry("rodflow.problems.architectures:cnn", "CNN"),
+        "vit": Entry("rodflow.problems.architectures:ViT", "ViT"),
+    }
+)
+"""Networks; the sizes of each are a section of ``rodflow.problems.sizes``."""
+
+LANDSCAPES = Catalogue(
+    {
+        "quartic": Entry("rodflow.problems.landscapes:QUARTIC", "Quartic"),
+        "valley": Entry("rodflow.problems.landscapes:VALLEY", "Sharpening valley"),
+        "square_root": Entry("rodflow.problems.landscapes:SQUARE_ROOT", "Square-root trough"),
+    }
+)
+"""Toy losses in the plane."""
+
+
+def models(flow: str, optimizer: str) -> bool:
+    """Whether a flow models an optimizer: what ``Flow.supports`` says, for readers without torch."""
+    modelled = FLOWS.entries[flow].models
+    return modelled is None or optimizer in modelled
+
+
+def label(name: str) -> str:
+    """The reader's name of an optimizer, an architecture or a landscape; an unknown one keeps its own."""
+    for catalogue in (OPTIMIZERS, ARCHITECTURES, LANDSCAPES):
+        if name in catalogue:
+            return catalogue.entries[name].label
+    return name

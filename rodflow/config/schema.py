@@ -1,0 +1,207 @@
+"""The sections of a config, every field with its type, its bounds and what it means; names come from the catalogue."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from rodflow import catalogue
+from rodflow.errors import InvalidInput
+
+if TYPE_CHECKING:  # a type checker wants literal names, which here are those of the catalogue
+    Architecture = OptimizerName = FlowName = LandscapeName = CellName = str
+else:
+    Architecture = Literal[tuple(catalogue.ARCHITECTURES)]
+    OptimizerName = Literal[tuple(catalogue.OPTIMIZERS)]
+    FlowName = Literal[tuple(catalogue.FLOWS)]
+    LandscapeName = Literal[tuple(catalogue.LANDSCAPES)]
+    CellName = Annotated[
+        str, Field(pattern=f"^({'|'.join(catalogue.ARCHITECTURES)})-({'|'.join(catalogue.OPTIMIZERS)})$")
+    ]
+Precision = Literal["float32", "float64"]
+
+
+def number(value: Any) -> Any:
+    """Text such as ``1e-3``, a number to everyone but YAML 1.1, as the number that it stands for."""
+    exponential = isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value, re.ASCII)
+    return float(value) if exponential else value
+
+
+Number = Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Decay = Annotated[Number, Field(ge=0, lt=1)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+PathName = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+PLACES = {"file", "folder"}
+"""Keys of ``data`` that say where its images lie."""
+
+
+class Strict(BaseModel):
+    """A section that refuses unknown keys, and values of another type than it names: ``true`` is no number.
+
+    The text under a field describes it, here and in the JSON schema.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Data(Strict):
+    """Which images, and how many of them."""
+
+    dataset: Literal["digits", "cifar10"] = "digits"
+    """scikit-learn's digits, or CIFAR-10."""
+    file: PathName | None = None
+    """CIFAR-10: an .npz with x_train, y_train, x_test, y_test; null: torchvision fetches the archive."""
+    folder: PathName = "data"
+    """CIFAR-10: where a fetched archive is kept."""
+    examples: Count = 300
+    """How many of the first images of the classes."""
+    classes: list[Annotated[int, Field(ge=0, lt=2**31)]] | None = None
+    """The labels that are used; null: all."""
+    normalise: bool = True
+    """Whether each channel gets mean 0 and deviation 1."""
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> Data:
+        if (self.classes is not None and len(set(self.classes)) != len(self.classes)) or self.classes == []:
+            raise InvalidInput("classes", self.classes, "at least one class, each named once")
+        return self
+
+
+class MLPSizes(Strict):
+    """Sizes of the MLP."""
+
+    widths: list[Count] = [32, 32]
+    """Widths of the hidden layers."""
+
+
+class CNNSizes(Strict):
+    """Sizes of the CNN."""
+
+    filters: list[Count] = Field([4, 8], min_length=1)
+    """Filters of each 3x3 convolution."""
+    dense: Count = 16
+    """Width of the dense layer."""
+
+
+class ViTSizes(Strict):
+    """Sizes of the ViT."""
+
+    patch: Count = 4
+    """Side of a patch, in pixels."""
+    width: Count = 16
+    """Width of a token."""
+    depth: Count = 1
+    """Number of blocks."""
+    heads: Count = 2
+    """Attention heads of a block."""
+    hidden: Count = 32
+    """Hidden width of a block's perceptron."""
+
+
+class Sizes(Strict):
+    """Sizes by architecture."""
+
+    mlp: MLPSizes = MLPSizes()
+    """Of the MLP."""
+    cnn: CNNSizes = CNNSizes()
+    """Of the CNN."""
+    vit: ViTSizes = ViTSizes()
+    """Of the ViT."""
+
+
+class Hyperparameters(Strict):
+    """What all optimizers share; each takes what it has."""
+
+    beta1: Decay = 0.9
+    """Decay of the first moment, or of the momentum."""
+    beta2: Decay = 0.99
+    """Decay of the second moment."""
+    epsilon: NotNegative = 1e-8
+    """Added to the root of the second moment."""
+    bias_correction: bool = True
+    """Whether the adaptive methods, adagrad aside, correct their moments for their start at zero."""
+    weight_decay: NotNegative = 0.01
+    """adamw: the decoupled decay."""
+    momentum_share: Share = 0.7
+    """qhm: the first moment's share of a step; the gradient has the rest."""
+
+
+class HyperparameterChanges(Strict):
+    """What one optimizer has instead of the shared hyperparameters; null: the shared one."""
+
+    beta1: Decay | None = None
+    """Decay of the first moment, or of the momentum."""
+    beta2: Decay | None = None
+    """Decay of the second moment."""
+    epsilon: NotNegative | None = None
+    """Added to the root of the second moment."""
+    bias_correction: bool | None = None
+    """Whether moments are corrected for their start at zero."""
+    weight_decay: NotNegative | None = None
+    """adamw: the decoupled decay."""
+    momentum_share: Share | None = None
+    """qhm: the first moment's share of a step."""
+
+
+class ScheduleSettings(Strict):
+    """The factor of all learning rates over the run (``rodflow.optimizers.schedules``); each kind takes what it has."""
+
+    kind: Literal["constant", "warmup", "cosine", "warmup_cosine"] = "constant"
+    """Constant, a line up to the full rate, a cosine down to the floor, or one after the other."""
+    warmup: Count = 100
+    """Steps of the warm-up."""
+    floor: Annotated[Number, Field(gt=0, le=1)] = 0.1
+    """Share of the learning rate that the cosine leaves at the horizon."""
+    horizon: Count | None = None
+    """Step at which the cosine reaches its floor; null: the number of steps."""
+
+
+class Sharpness(Strict):
+    """The eigensolver of the effective sharpness."""
+
+    count: Count = 1
+    """Eigenvalues per record; the largest is compared with the threshold."""
+    tolerance: Positive = 2e-2
+    """Relative residual; the eigenvalue is about its square away."""
+
+
+class SolverSettings(Strict):
+    """Overrides of a flow's solver (``rodflow.flows.base.Solver``) and of what the flow itself takes; null: its own."""
+
+    dtype: Precision | None = None
+    """Precision of the flow, in place of ``flow_dtype``."""
+    method: Literal["euler", "midpoint", "heun2", "heun3", "rk4", "dopri5", "bosh3", "rkc2"] | None = None
+    """The solver's method."""
+    step: Positive | None = None
+    """Its step, in optimizer steps; an adaptive method takes no larger one."""
+    rtol: Positive | None = None
+    """Relative tolerance of an adaptive method."""
+    atol: Positive | None = None
+    """Absolute tolerance of an adaptive method."""
+    max_steps: Count | None = None
+    """Steps of an adaptive method between two records after which the flow counts as too stiff."""
+    rank: Count | None = None
+    """rod_low_rank: columns of the covariance."""
+    order: Annotated[int, Field(ge=1, le=3)] | None = None
+    """Order of the backward error correction."""
+    interval: Count | None = None
+    """drift_free_rod: steps between two that separate centre and oscillation."""
+    rounding_scale: NotNegative | None = None
+    """Size of the rounding errors that the rod takes up, in those of the discrete run."""
+    rounding_seed: Annotated[int, Field(ge=0, lt=1000)] | None = None
+    """Which random rounding errors these are."""
+    split_order: Annotated[int, Field(ge=2, multiple_of=2)] | None = None
+    """Order of the filter that tells the oscillation from the drift in the flow's window."""
+    directions: Count | None = None
+    """central: critical directions that are followed."""
+    tolerance: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    """central: share of the threshold from which on below it a direction counts as critical."""
+    relaxation: NotNegative | None = None
+    """central: rate at which the sharpness comes back to the threshold, per optimizer step."""

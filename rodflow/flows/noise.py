@@ -1,0 +1,82 @@
+"""Flows whose oscillation rounding errors keep alive, as they do in the run: put on after each step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from rodflow.errors import InvalidInput
+from rodflow.flows.base import Flow, Solver
+from rodflow.flows.correction import corrected
+from rodflow.optimizers.step_map import StepMap
+from rodflow.training.discrete import rounding_errors
+from rodflow.training.objective import Objective
+
+SEEDS, STEPS = 1000, 2**20
+"""So many seeds, and so many steps in which no two of them share errors: the generator's own seeds have 32 bits, and
+half of these are the run's.
+"""
+
+
+class NoisyFlow(Flow):
+    """A flow whose field is ``phi``, the increments of one step, corrected to ``order``, and which rounds as runs do.
+
+    A subclass gives phi and :meth:`round`, and sets ``rounding`` from the window in :meth:`start`, where
+    ``split_order`` is that of the filter that tells the oscillation from the drift. ``rounding_scale`` is the size of
+    the errors, in those of the discrete run. The run's own errors are not known: ``rounding_seed`` says which random
+    ones stand for them, so that flows that differ in nothing else show what depends on it.
+
+    Raises: ``InvalidInput`` for an order other than 1, 2, 3, a negative rounding_scale, or a rounding_seed out of
+    bounds.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: StepMap,
+        solver: Solver | None = None,
+        order: int = 2,
+        rounding_scale: float = 1.0,
+        split_order: int = 16,
+        rounding_seed: int = 0,
+    ):
+        super().__init__(objective, optimizer, solver)
+        if not rounding_scale >= 0:
+            allowed = "a number >= 0, in rounding errors of the discrete run"
+            raise InvalidInput("rounding_scale", rounding_scale, allowed)
+        if not 0 <= rounding_seed < SEEDS:
+            raise InvalidInput("rounding_seed", rounding_seed, f"a whole number >= 0 and below {SEEDS}")
+        self.corrected = corrected(self.phi, order)
+        self.rounding_scale, self.rounding_seed = rounding_scale, rounding_seed
+        self.split_order, self.rounding = split_order, 0.0
+
+    def phi(self, t: float | Tensor, y: Tensor) -> Tensor:
+        """The increment of y over one step of the optimizer."""
+        raise NotImplementedError
+
+    def field(self, t: float | Tensor, y: Tensor) -> Tensor:
+        return self.corrected(t, y)
+
+    def round(self, t: float, y: Tensor) -> Tensor:
+        """y with the rounding errors of the discrete run's step to t put on, if t is a whole number."""
+        raise NotImplementedError
+
+    def errors(self, w: Tensor, t: float) -> Tensor:
+        """The rounding errors ``[d]`` of weights w in the run's step to t; zero unless t is a whole number."""
+        size = self.rounding_scale * self.rounding
+        if not size or t != math.floor(t):
+            return torch.zeros_like(w)
+        return rounding_errors(w, size, int(t) + self.rounding_seed * STEPS)
+
+    def unit(self, y: Tensor, t0: float, t1: float) -> Tensor:
+        """y at t1 from y at t0, no more than a unit of time later."""
+        return self.solver.advance(self.field, y, t0, t1)
+
+    def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
+        while t0 < t1:
+            t = min(math.floor(t0) + 1.0, t1)
+            y = self.round(t, self.unit(y, t0, t))
+            t0 = t
+        return y

@@ -1,0 +1,1 @@
+"""How a job keeps its work: files written whole, checkpoints, progress, the process and its memory."""

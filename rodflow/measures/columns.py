@@ -1,0 +1,47 @@
+"""The columns of the series that jobs leave, and of what they cost; those of a table stand in its own module."""
+
+from __future__ import annotations
+
+from rodflow.config import Cell
+
+CELL_COLUMNS = list(Cell._fields)
+"""What a cell is known by in every table."""
+
+COSTS = [
+    "gradients_per_step",
+    "hessian_vector_products_per_step",
+    "gradient_equivalents_per_step",
+    "seconds_per_step",
+]
+"""What a flow costs per optimizer step, without the measuring of it."""
+
+RECORD_COLUMNS = ["step", "loss", "gradient_norm", "sharpness", "oscillation", "oscillation_along_sharpest"]
+"""Of a discrete run's records; ``loss`` is its mean over two steps."""
+SERIES_COLUMNS = [
+    "step",
+    "error",
+    "displacement",
+    "relative_error",
+    "loss",
+    "predicted_loss",
+    "discrete_loss",
+    "sharpness",
+    "discrete_sharpness",
+    "rod_length",
+    "rod_along_sharpest",
+    "oscillation",
+    "oscillation_along_sharpest",
+    "alignment_sharpest",
+    "alignment_oscillation",
+    "gradients",
+    "hessian_vector_products",
+]
+"""Columns of a flow's time series; the ``discrete_`` and ``oscillation`` ones are the run's, at the same step.
+
+``_along_sharpest`` is a length along the top eigenvector of the preconditioned Hessian, in the metric of P; the
+``alignment`` of the rod is its absolute cosine with that eigenvector, and with the run's own oscillation.
+"""
+STUDY_COLUMNS = ["step", "sharpness", "oscillation", "rod_length", "error"]
+"""Numbers of the precision study's series, for each variant and flow."""
+LANDSCAPE_COLUMNS = ["step", "x", "y", "plus_x", "plus_y", "minus_x", "minus_y", "loss", "sharpness"]
+"""Numbers of a toy landscape's series, for each flow (see ``rodflow.pipeline.stages.landscape``)."""

@@ -1,0 +1,28 @@
+"""comparison.csv: the continuous-time models side by side, how far off, at what cost; a row a cell and flow."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from rodflow.catalogue import FLOWS
+from rodflow.measures.columns import CELL_COLUMNS, COSTS
+
+COMPARISON_COLUMNS = [
+    "architecture",
+    "optimizer",
+    "flow",
+    "seed",
+    "error_eos_mean",
+    "error_eos_common",
+    "ratio_to_stable",
+    *COSTS,
+    "diverged_at",
+    "missing",
+]
+
+
+def comparison(errors: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``errors`` (errors.csv) of the cells that a model of other authors ran on."""
+    competing = [name for name, entry in FLOWS.entries.items() if entry.competes]
+    competed = errors["flow"].isin(competing).groupby([errors[name] for name in CELL_COLUMNS]).transform("any")
+    return errors.loc[competed.astype(bool), COMPARISON_COLUMNS].reset_index(drop=True)

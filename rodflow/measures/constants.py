@@ -1,0 +1,14 @@
+"""The constants that the numbers of a run are defined by."""
+
+EDGE = 0.9
+"""A run is in its edge window where its effective sharpness is at least this share of the threshold."""
+BEFORE_EDGE = 0.8
+"""Below this share of the threshold a record counts as before the edge."""
+ONSET = 0.1
+"""The oscillation has set in where its part along the sharpest direction first exceeds this share of its largest."""
+STUDY_ONSET = 0.01
+"""In a precision study: where it first exceeds this share of the largest oscillation of any variant."""
+NEAR = 0.05
+"""A flow's sharpness is the run's where their medians in the edge window differ by at most this share."""
+LATE = 0.1
+"""A flow's onset is the run's where it is at most this share of the run's away."""

@@ -1,0 +1,59 @@
+"""thresholds.csv: each cell's threshold, the sharpness of its run and flows at the edge, and when they enter it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from rodflow.measures.columns import CELL_COLUMNS
+from rodflow.measures.constants import EDGE, ONSET
+from rodflow.measures.errors import at_the_edge
+from rodflow.measures.summaries import RunSummary
+
+
+def threshold_row(records: pd.DataFrame, run: RunSummary, flows: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """One row of thresholds.csv.
+
+    ``eos_share`` is the share of all records with effective sharpness at ``EDGE`` of the threshold or above;
+    ``onset_step`` the first such record from the flows' start on; the medians are over the edge window.
+    ``oscillation_onset`` is the first record, from the flows' start on, at which the run's oscillation along the
+    sharpest direction exceeds ``ONSET`` of its largest value there; ``onset_<flow>`` that at which the flow's rod does.
+    """
+    edge = EDGE * run.threshold
+    late = records[records["step"] >= run.flow_start]
+    row = {
+        **{key: getattr(run, key) for key in (*CELL_COLUMNS, "threshold")},
+        "sharpness_eos_median": records.loc[records["sharpness"] >= edge, "sharpness"].median(),
+        "sharpness_largest_ratio": late["sharpness"].max() / run.threshold,
+        "eos_share": (records["sharpness"] >= edge).mean(),
+        "onset_step": first_above(late["step"], late["sharpness"], edge),
+        "diverged_at": run.diverged_at,
+    }
+    for flow, series in flows.items():
+        row[f"sharpness_{flow}_median"] = at_the_edge(series, run.threshold)["sharpness"].median()
+    row["oscillation_onset"], level = oscillation_onset(records, run)
+    for flow, series in flows.items():
+        if series["rod_length"].notna().any():
+            row[f"onset_{flow}"] = first_above(series["step"], series["rod_along_sharpest"], level)
+    return row
+
+
+def oscillation_onset(records: pd.DataFrame, run: RunSummary) -> tuple[Any, float]:
+    """The run's onset, and the length along the sharpest direction that counts as one, for its flows as well."""
+    late = records[records["step"] >= run.flow_start]
+    level = ONSET * late["oscillation_along_sharpest"].max()
+    return first_above(late["step"], late["oscillation_along_sharpest"], level), level
+
+
+def first_above(steps: pd.Series, values: pd.Series, level: float) -> Any:
+    """The first step whose value is at least ``level``, or ``pd.NA``."""
+    reached = steps[values >= level]
+    return reached.iloc[0] if len(reached) else pd.NA
+
+
+def thresholds(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """thresholds.csv from its rows."""
+    table = pd.DataFrame(rows)
+    whole = [name for name in table if "onset" in name or name == "diverged_at"]
+    return table.astype(dict.fromkeys(whole, "Int64"))

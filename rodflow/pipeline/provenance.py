@@ -1,0 +1,209 @@
+"""Where a result comes from: config, code, versions, machine, time; and the digest of the code that makes it."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rodflow.catalogue import ARCHITECTURES, FLOWS, LANDSCAPES, OPTIMIZERS, Entry, FlowEntry
+from rodflow.config import Cell
+from rodflow.config.run import LANDSCAPE_FLOWS
+from rodflow.measures.summaries import Provenance
+
+PACKAGE = Path(__file__).parents[1]
+IGNORED = (
+    "rodflow.catalogue",
+    "rodflow.cli",
+    "rodflow.config",
+    "rodflow.errors",
+    "rodflow.jobs",
+    "rodflow.pipeline.layout",
+    "rodflow.pipeline.provenance",
+)
+"""No result depends on these modules and packages, what they hold included: settings are a parameter of each rule, a
+name of the catalogue counts by its own entry, and where files lie, how they are written and what messages say is no
+result.
+"""
+DATA = (".html", ".css")
+"""Files beside a module that count as its code."""
+
+
+def _file(module: str) -> Path | None:
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+
+
+def _ignored(module: str) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in IGNORED)
+
+
+def _tree(module: str) -> ast.Module:
+    """The code of a module of the project. Raises: ``ModuleNotFoundError`` if there is none of that name."""
+    path = _file(module) if module.split(".")[0] == "rodflow" else None
+    if path is None:
+        raise ModuleNotFoundError(f"rodflow has no module {module}, so that no digest of its code can be taken")
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _imports(module: str) -> set[str]:
+    """The project's modules that a module imports, wherever it does, type hints aside.
+
+    Raises: ``ModuleNotFoundError`` for one that is not there, and ``ImportError`` for a name that a package looks up
+    when it is asked for: which module holds it cannot be seen from here.
+    """
+    names: set[str] = set()
+    waiting: list[ast.AST] = [_tree(module)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING":
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            there = {name for name in submodules if _file(name)}
+            names |= {node.module} | there
+            if node.module.split(".")[0] == "rodflow" and there != submodules and _looks_up(node.module):
+                raise ImportError(f"{module} imports {sorted(submodules - there)} from a package: name their modules")
+    return {name for name in names if name.split(".")[0] == "rodflow"}
+
+
+def _looks_up(module: str) -> bool:
+    """Whether a module has a ``__getattr__``, which finds its names when they are asked for."""
+    return any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in _tree(module).body)
+
+
+def modules_used(*modules: str) -> list[str]:
+    """The project's modules that ``modules`` import, directly or not, themselves included; those ``IGNORED`` aside.
+
+    Raises: ``ModuleNotFoundError`` if one of them does not exist.
+    """
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found or (_ignored(name) and name not in modules):
+            continue
+        found.add(name)
+        waiting += sorted(_imports(name))
+    return sorted(found)
+
+
+@functools.cache
+def _code(module: str) -> bytes:
+    """The code of a module without comments, docstrings and layout, with the ``DATA`` beside it."""
+    tree = _tree(module)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [statement for statement in body if not _is_text(statement)]  # type: ignore[attr-defined]
+    path = _file(module)
+    assert path is not None
+    data = sorted(file for file in path.parent.iterdir() if file.suffix in DATA)
+    return b"\0".join([ast.dump(tree).encode(), *(file.name.encode() + b"\0" + file.read_bytes() for file in data)])
+
+
+def _is_text(statement: ast.AST) -> bool:
+    """Whether a statement is a docstring: a text that nothing is done with."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+@functools.cache
+def code_digest(*modules: str, entries: tuple[Entry, ...] = ()) -> str:
+    """sha256 of all code that ``modules`` use; a workflow parameter, so that changed code runs again.
+
+    With ``entries`` of the catalogue, of the code that these name as well, and no other entry's. Comments, docstrings
+    and the layout of the code make no difference.
+
+    Raises: ``ModuleNotFoundError`` for a module that does not exist.
+    """
+    digest = hashlib.sha256()
+    for entry in entries:
+        settings = dict(entry.settings) if isinstance(entry, FlowEntry) else {}
+        digest.update(json.dumps([entry.target, settings], sort_keys=True).encode() + b"\0")
+    for name in modules_used(*modules, *(entry.module for entry in entries)):
+        digest.update(name.encode() + b"\0" + _code(name) + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def discrete_code(cell: Cell) -> str:
+    """The digest of the code that trains a cell."""
+    return code_digest("rodflow.pipeline.stages.discrete", entries=_entries(cell))
+
+
+def flow_code(cell: Cell, flow: str) -> str:
+    """The digest of the code that integrates a flow of a cell."""
+    return code_digest("rodflow.pipeline.stages.flow", entries=(*_entries(cell), FLOWS.entries[flow]))
+
+
+def landscape_code(name: str) -> str:
+    """The digest of the code that makes the files of a landscape."""
+    flows = (FLOWS.entries[flow] for flow in LANDSCAPE_FLOWS)
+    return code_digest("rodflow.pipeline.stages.landscape", entries=(LANDSCAPES.entries[name], *flows))
+
+
+def _entries(cell: Cell) -> tuple[Entry, Entry]:
+    return ARCHITECTURES.entries[cell.architecture], OPTIMIZERS.entries[cell.optimizer]
+
+
+def fingerprint(settings: dict[str, Any], code: str, inputs: Iterable[str | Path] = ()) -> str:
+    """sha256 of all that a job's checkpoint depends on: settings, the digest of its code, versions, inputs' bytes."""
+    digest = hashlib.sha256(json.dumps([settings, code, versions()], sort_keys=True).encode())
+    for path in inputs:
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def git_commit() -> str | None:
+    """The checkout's commit, with ``+changes`` if files differ from it; None outside a checkout."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(PACKAGE), *words], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def versions() -> dict[str, str | None]:
+    """The versions of Python and of the packages that results pass through; None for one that is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in ("torch", "torchdiffeq", "numpy", "scipy", "pandas", "matplotlib", "h5py", "snakemake"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def provenance(config: dict[str, Any], seconds: float, device: str = "cpu") -> Provenance:
+    """Resolved config, commit, versions, device, host's processor count, and the wall time of the stage in seconds."""
+    return Provenance(
+        config=config,
+        commit=git_commit(),
+        versions=versions(),
+        platform=platform.platform(),
+        processors=os.cpu_count(),
+        device=device,
+        wall_time_seconds=round(seconds, 3),
+        finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )

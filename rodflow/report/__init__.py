@@ -1,0 +1,1 @@
+"""What people read: summary, replication report, figures, the page of a run; made from tables and series on disk."""

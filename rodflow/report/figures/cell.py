@@ -1,0 +1,58 @@
+"""One optimizer on one architecture: the discrete run and every flow, in four panels."""
+
+from __future__ import annotations
+
+import matplotlib
+from matplotlib.figure import Figure
+from pandas import DataFrame
+
+from rodflow.catalogue import label
+from rodflow.report.figures.panels import PlottedCell, draw_panel, legend, mark_threshold, shade_edge
+from rodflow.report.figures.style import RC
+
+
+@matplotlib.rc_context(RC)
+def draw(
+    series: dict[tuple[str, int], DataFrame],
+    discrete: dict[int, DataFrame],
+    threshold: float,
+    architecture: str,
+    optimizer: str,
+) -> Figure:
+    """Loss, effective sharpness, error and rod length over optimizer steps.
+
+    ``series`` by flow and seed has the columns of ``rodflow.measures.columns.SERIES_COLUMNS``; ``discrete`` by seed
+    has step, loss (its mean over two steps), sharpness and oscillation. NaN is a gap; a series that ends in NaN
+    diverged.
+    """
+    cell = PlottedCell(series, discrete, threshold)
+    figure = Figure(figsize=(10, 7.6), layout="constrained")
+    figure.suptitle(f"{label(architecture)}, {label(optimizer)}")
+    (loss, sharpness), (error, rod) = figure.subplots(2, 2)
+
+    draw_panel(loss, cell, "predicted_loss", "loss", log=True, excess=10)
+    loss.set(title="(a) Loss: mean of two steps, and predicted", ylabel="loss")
+
+    draw_panel(sharpness, cell, "sharpness", "sharpness", excess=1.6, least=threshold)
+    mark_threshold(sharpness, threshold)
+    sharpness.text(
+        1.01,
+        threshold,
+        f"threshold\n{threshold:.3g}",
+        transform=sharpness.get_yaxis_transform(),
+        va="center",
+        fontsize=8,
+    )
+    sharpness.set(title="(b) Effective sharpness", ylabel="effective sharpness")
+
+    draw_panel(error, cell, "error", log=True)
+    error.set(title="(c) Error of the flow's centre", ylabel=r"$\Vert$centre $- w^*\Vert$")
+
+    draw_panel(rod, cell.with_rods(), "rod_length", "oscillation", log=True)
+    rod.set(title="(d) Rod length, and the discrete oscillation", ylabel="length")
+
+    for axes in (loss, sharpness, error, rod):
+        axes.set_xlabel("optimizer step")
+        shade_edge(axes, cell)
+    legend(figure, [cell], steps=True, columns=4)
+    return figure

@@ -1,0 +1,63 @@
+"""Every cell's error and sharpness in the edge window, a point for each flow: which model follows the run."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from pandas import DataFrame
+
+from rodflow.catalogue import label
+from rodflow.measures.constants import NEAR
+from rodflow.report.figures.panels import markers, note_why_empty, point_handles
+from rodflow.report.figures.style import FLOW_STYLE, ORDER, RC, WIDTH_OF_TITLE, flow_style, in_order
+
+FURTHEST = 1.6
+"""Sharpness ratios are drawn at most this large; the points beyond lie on the edge."""
+
+
+@matplotlib.rc_context(RC)
+def draw(fidelity: DataFrame) -> Figure:
+    """``fidelity`` has the columns of fidelity.csv; medians over seeds. A column of panels for each architecture.
+
+    Above: ``error_eos_mean`` on a log axis. Below: ``sharpness_ratio``, with the band of ``NEAR`` around one. A panel
+    without a cell at the edge says so.
+    """
+    architectures, optimizers = in_order(fidelity["architecture"], ORDER), in_order(fidelity["optimizer"], ORDER)
+    flows = in_order(fidelity["flow"], FLOW_STYLE)
+    marker = markers(flows)
+    medians = fidelity.groupby(["architecture", "optimizer", "flow"])[["error_eos_mean", "sharpness_ratio"]].median()
+    size = (max(3.2 * len(architectures) + 1.6, WIDTH_OF_TITLE), 0.6 * len(optimizers) + 2.6)
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle("In the edge window: distance from the discrete run, and sharpness against it")
+    grid = figure.subplots(2, len(architectures), squeeze=False, sharey=True, sharex="row")
+    rows = np.arange(len(optimizers))
+    for j, architecture in enumerate(architectures):
+        for axes, column in zip(grid[:, j], ("error_eos_mean", "sharpness_ratio"), strict=True):
+            for flow in flows:
+                keys = [(architecture, optimizer, flow) for optimizer in optimizers]
+                values = medians.reindex(keys)[column].to_numpy(float)
+                if column == "sharpness_ratio":
+                    values = np.minimum(values, FURTHEST)
+                if np.isnan(values).all():  # which would leave a log axis without limits
+                    continue
+                colour = flow_style(flow).colour
+                axes.plot(values, rows, marker[flow], color=colour, markersize=5.5, markeredgecolor="white", zorder=3)
+            if not axes.get_lines():
+                note_why_empty(axes)
+            axes.set_yticks(rows, [label(name) for name in optimizers])
+            axes.grid(axis="x", visible=False)
+        grid[0, j].set(title=label(architecture), xscale="log", xlabel="mean error in the edge window")
+        grid[1, j].axvspan(1 - NEAR, 1 + NEAR, color="#e9f3ee", zorder=0)
+        grid[1, j].set(xlabel=f"median sharpness / the run's\n(beyond {FURTHEST}: on the right edge)")
+    for panels in grid:
+        if not any(axes.get_lines() for axes in panels):
+            panels[0].xaxis.set_major_locator(NullLocator())
+            panels[0].xaxis.set_minor_locator(NullLocator())
+    grid[1, 0].set_xlim(right=FURTHEST + 0.03)  # of the whole row, once the left limit is known
+    grid[0, 0].set_ylim(len(rows) - 0.5, -0.5)  # downwards
+    handles = point_handles(marker)
+    columns = int(size[0] / 2.2)  # inches that the longest label takes
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
+    return figure

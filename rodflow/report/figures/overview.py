@@ -1,0 +1,108 @@
+"""Every architecture, optimizer and flow at a glance: how much smaller its error is than the stable flow's."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+from pandas import DataFrame
+
+from rodflow.catalogue import label
+from rodflow.report.figures.style import FLOW_STYLE, ORDER, RC, flow_style, in_order
+
+LARGEST_RATIO = 1000.0
+"""The colour scale reaches at most from its inverse to it."""
+
+
+@matplotlib.rc_context(RC | {"axes.grid": False})
+def draw(errors: DataFrame) -> Figure:
+    """Heat maps of ``ratio_to_stable``, the median over seeds: a panel for each flow but the stable one.
+
+    A cell without a ratio has a dash; a star marks a median that some seeds, having diverged, are missing from.
+    """
+    flows = in_order((flow for flow in errors["flow"] if flow != "stable"), FLOW_STYLE)
+    optimizers = in_order(errors["optimizer"], ORDER)
+    architectures = in_order(errors["architecture"], ORDER)
+    if not flows:
+        raise ValueError("no flow but the stable one")
+    ratios = errors.assign(ratio=errors["ratio_to_stable"].where(np.isfinite(errors["ratio_to_stable"])))
+    groups = ratios.groupby(["flow", "optimizer", "architecture"])["ratio"]
+    medians, complete = groups.median(), groups.count() == groups.size()
+    shown = medians[[flow != "stable" for flow in medians.index.get_level_values("flow")]]
+    logs = np.abs(np.log10(shown[shown > 0]))
+    reach = 10 ** float(np.clip(logs.max() if len(logs) else 1, math.log10(2), math.log10(LARGEST_RATIO)))
+    norm, colours = LogNorm(1 / reach, reach, clip=True), matplotlib.colormaps["PuOr_r"].with_extremes(bad="#ececec")
+
+    columns = min(4, len(flows))
+    count = math.ceil(len(flows) / columns)
+    width, height = columns * (0.3 + 0.85 * len(architectures)) + 2.4, count * (0.6 + 0.36 * len(optimizers)) + 1
+    figure = Figure(figsize=(max(width, 6.5), max(height, 3.4)), layout="constrained")
+    figure.suptitle("How many times closer to the discrete run than the stable flow")
+    grid = figure.subplots(count, columns, squeeze=False, sharey=True)
+    starred = missing = False
+    for axes, flow in zip(grid.flat, flows, strict=False):
+        table = np.full((len(optimizers), len(architectures)), np.nan)
+        for i, optimizer in enumerate(optimizers):
+            for j, architecture in enumerate(architectures):
+                key = (flow, optimizer, architecture)
+                value = float(medians.get(key, np.nan))
+                table[i, j] = value
+                star = not math.isnan(value) and not complete[key]
+                starred, missing = starred or star, missing or math.isnan(value)
+                ink = "#555555" if math.isnan(value) else _ink(colours(norm(max(value, 1 / reach))))
+                axes.text(j, i, two_digits(value) + "*" * star, ha="center", va="center", color=ink)
+        image = axes.imshow(np.clip(table, 1 / reach, reach), cmap=colours, norm=norm, aspect="auto")
+        axes.set_title(flow_style(flow).label, loc="center")
+        axes.set_xticks(range(len(architectures)), [label(name) for name in architectures])
+        axes.set_yticks(range(len(optimizers)), [label(name) for name in optimizers])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_xticks(np.arange(len(architectures) - 1) + 0.5, minor=True)
+        axes.set_yticks(np.arange(len(optimizers) - 1) + 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=1.5)
+        axes.tick_params(which="minor", length=0)
+    for axes in grid.flat[len(flows) :]:
+        axes.remove()
+    bar = figure.colorbar(image, ax=figure.axes, shrink=0.9, aspect=30, pad=0.02)
+    bar.set_label(
+        "stable flow's error in the edge window / the flow's\n(median over seeds; above 1: closer to the run)"
+    )
+    bar.set_ticks([tick for tick in _ticks(reach) if 1 / reach <= tick <= reach])
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    bar.outline.set_visible(False)
+    notes = ["–  no ratio: not at the edge, not run, or diverged"] * missing
+    notes += ["*  some seeds have no ratio and are left out"] * starred
+    if notes:
+        figure.supxlabel("      ".join(notes), fontsize=8, color="#333333")
+    return figure
+
+
+def two_digits(value: float) -> str:
+    """A number with two significant digits; an en dash for NaN."""
+    if math.isnan(value):
+        return "–"
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.1e}")
+    if not 1e-3 <= abs(rounded) < 1e4:
+        return f"{value:.1e}"
+    digits = 1 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:.{max(digits, 0)}f}"
+
+
+def _ticks(reach: float) -> list[float]:
+    decades = range(-4, 5)
+    if reach >= 30:
+        return [10.0**n for n in decades]
+    return [m * 10.0**n for n in decades for m in (1, 2, 5)]
+
+
+def _ink(colour: tuple[float, float, float, float]) -> str:
+    """Black or white, whichever is legible on ``colour``."""
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3])
+    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "white"

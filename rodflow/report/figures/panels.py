@@ -1,0 +1,237 @@
+"""What the panels of several figures share: lines with their end marked, robust limits, the legend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, StrMethodFormatter
+from pandas import DataFrame
+
+from rodflow.measures.constants import EDGE
+from rodflow.report.figures.style import (
+    DISCRETE,
+    EDGE_COLOUR,
+    FLOW_STYLE,
+    INK,
+    MARKERS,
+    REPEAT_ALPHA,
+    flow_style,
+    in_order,
+)
+
+Series = dict[tuple[str, int], DataFrame]
+"""The time series of flows, keyed by flow and seed."""
+Discrete = dict[int, DataFrame]
+"""The discrete runs' records, keyed by seed."""
+NOT_AT_THE_EDGE = "not at the edge"
+"""Why a panel of the edge window is empty where all that it shows has been run."""
+
+
+@dataclass(frozen=True)
+class PlottedCell:
+    """What a figure shows of one optimizer on one architecture: its flows and runs, over all seeds."""
+
+    series: Series
+    discrete: Discrete
+    threshold: float
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({seed for _, seed in self.series} | set(self.discrete))
+
+    @property
+    def flows(self) -> list[str]:
+        return in_order((flow for flow, _ in self.series), FLOW_STYLE)
+
+    def with_rods(self) -> PlottedCell:
+        """The same runs with the flows that have a rod, or are named after one, only."""
+        rods = {key: f for key, f in self.series.items() if "rod" in key[0] or f["rod_length"].notna().any()}
+        return PlottedCell(rods, self.discrete, self.threshold)
+
+    def alpha(self, seed: int) -> float:
+        return 1.0 if seed == self.seeds[0] else REPEAT_ALPHA
+
+    def diverged(self) -> dict[str, dict[int, float]]:
+        """For the discrete run and each flow, the step by which it had diverged, by seed; only those that did."""
+        found = {DISCRETE: {s: lost_from(f, "loss") for s, f in sorted(self.discrete.items())}}
+        for flow in self.flows:
+            found[flow] = {s: lost_from(self.series[flow, s], "loss") for s in self.seeds if (flow, s) in self.series}
+        found = {name: {s: at for s, at in by.items() if at is not None} for name, by in found.items()}
+        return {name: by for name, by in found.items() if by}
+
+    def lines(self, column: str, discrete_column: str | None) -> list[tuple[str, int, DataFrame, str]]:
+        """What a panel shows, in drawing order: name, seed, table and column; later seeds first, below."""
+        shown = []
+        for seed in reversed(self.seeds):
+            if discrete_column is not None and seed in self.discrete:
+                shown.append((DISCRETE, seed, self.discrete[seed], discrete_column))
+            shown += [(f, seed, self.series[f, seed], column) for f in self.flows if (f, seed) in self.series]
+        return shown
+
+
+def lost_from(frame: DataFrame, column: str) -> float | None:
+    """The first step of the NaN rows that end a series; None where it ends with a number.
+
+    A flow's own ``loss`` tells its divergence; its ``error`` is NaN also where the discrete run is.
+    """
+    finite = np.isfinite(frame[column].to_numpy(float))
+    if not len(finite) or finite[-1]:
+        return None
+    return float(frame["step"].to_numpy()[finite.nonzero()[0][-1] + 1 if finite.any() else 0])
+
+
+def diverged_text(steps: dict[int, float]) -> str:
+    """For example "diverged at step 120" or, over several seeds, "diverged at steps 120, 130"."""
+    different = sorted(set(steps.values()))
+    return f"diverged at step{'s' if len(different) > 1 else ''} " + ", ".join(f"{step:,.0f}" for step in different)
+
+
+def draw_panel(
+    axes: Axes,
+    cell: PlottedCell,
+    column: str,
+    discrete_column: str | None = None,
+    log: bool = False,
+    scale: float = 1.0,
+    excess: float | None = None,
+    least: float = 0.0,
+) -> None:
+    """Draw ``column`` of every flow, over ``discrete_column`` of the run, divided by ``scale``.
+
+    A series that diverged ends with an x. With ``excess`` the flows may raise the upper limit at most so many times
+    above the discrete run: a diverging flow would flatten everything else. A linear axis reaches from 0 to at
+    least ``least``.
+    """
+    diverged = cell.diverged()
+    drawn: dict[bool, list[np.ndarray]] = {True: [], False: []}
+    marks = []
+    for name, seed, frame, key in cell.lines(column, discrete_column):
+        steps, values = frame["step"].to_numpy(float), frame[key].to_numpy(float) / scale
+        kept = np.isfinite(values) & (values > 0 if log else True)
+        if not kept.any():
+            continue
+        look, alpha, front = flow_style(name), cell.alpha(seed), 2 + (seed == cell.seeds[0])
+        marker = "." if kept.sum() == 1 else None
+        axes.plot(steps, np.where(kept, values, np.nan), **look.line, alpha=alpha, marker=marker, zorder=front)
+        drawn[name == DISCRETE].append(values[kept])
+        if seed in diverged.get(name, {}):
+            marks.append((steps[kept][-1], values[kept][-1], look.colour, alpha))
+    steps = [f["step"] for f in (*cell.series.values(), *cell.discrete.values()) if len(f)]
+    first, last = (min(map(min, steps)), max(map(max, steps))) if steps else (0, 0)
+    if first < last:
+        margin = 0.02 * (last - first)
+        axes.set_xlim(first - margin, last + margin)
+    else:
+        axes.set_xlim(first - 1, first + 1)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.locator_params(axis="x", nbins=6, integer=True)
+    if not drawn[True] and not drawn[False]:
+        axes.set(yticks=[], ylim=(0, 1.08 * least or 1))
+        text = "no data: the run diverged" if diverged else "no data"
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
+        return
+    if log:
+        axes.set_yscale("log")
+    top = _limit(axes, drawn, log, excess, least)
+    for step, value, colour, alpha in marks:
+        style = {"marker": "X", "markersize": 8, "markeredgecolor": "white", "color": colour, "linestyle": "none"}
+        axes.plot(step, min(value, top), **style, alpha=max(alpha, 0.6), zorder=5, clip_on=False)
+
+
+def _limit(axes: Axes, drawn: dict[bool, list[np.ndarray]], log: bool, excess: float | None, least: float) -> float:
+    """Set the vertical limits and return the upper one."""
+    everything = np.concatenate(drawn[True] + drawn[False])
+    bottom, top = float(everything.min()), float(everything.max())
+    if excess is not None:
+        known = [*drawn[True], np.array([least])]
+        reference = max(float(values.max()) for values in known)
+        top = min(top, excess * reference) if reference > 0 else top
+    if log and bottom < top:
+        pad = (top / bottom) ** 0.05
+        axes.set_ylim(bottom / pad, top * pad)
+    elif not log:
+        axes.set_ylim(min(bottom, 0.0) * 1.05, 1.08 * max(top, least) or 1)
+    return axes.get_ylim()[1]
+
+
+def markers(flows: list[str]) -> dict[str, str]:
+    """The marker of each flow of a figure in which it is a point; eight of them, in turn."""
+    return dict(zip(flows, MARKERS * len(flows), strict=False))
+
+
+def point_handles(marker: dict[str, str]) -> list[Line2D]:
+    """The legend of flows that are points, by their :func:`markers`."""
+    looks = {flow: flow_style(flow) for flow in marker}
+    return [
+        Line2D([], [], color=looks[flow].colour, marker=shape, linestyle="none", label=looks[flow].label)
+        for flow, shape in marker.items()
+    ]
+
+
+def note_why_empty(axes: Axes, why: str = NOT_AT_THE_EDGE) -> None:
+    """A note in a panel of the edge window that has nothing to show."""
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=INK)
+
+
+def write_out_1_2_5(axis: Axis) -> None:
+    """On a logarithmic axis mark 1, 2 and 5 of each decade, with plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def mark_threshold(axes: Axes, threshold: float) -> None:
+    """A dashed line at the threshold of a sharpness."""
+    axes.axhline(threshold, color=INK, linestyle=(0, (6, 3)), linewidth=0.9, zorder=1.5)
+
+
+def edge_intervals(records: DataFrame, threshold: float) -> list[tuple[float, float]]:
+    """The stretches of steps with an effective sharpness at the edge, each record reaching half-way to the next."""
+    steps, at_edge = records["step"].to_numpy(float), records["sharpness"].to_numpy(float) >= EDGE * threshold
+    half = float(np.median(np.diff(steps))) / 2 if len(steps) > 1 else 0.5
+    changes = np.flatnonzero(np.diff(np.concatenate([[0], at_edge.astype(int), [0]])))
+    return [(steps[a] - half, steps[b - 1] + half) for a, b in zip(changes[::2], changes[1::2], strict=True)]
+
+
+def shade_edge(axes: Axes, cell: PlottedCell) -> None:
+    """Shade where the first seed's discrete sharpness is at the edge of stability."""
+    if not cell.discrete:
+        return
+    limits = axes.get_xlim()
+    for begin, end in edge_intervals(cell.discrete[min(cell.discrete)], cell.threshold):
+        axes.axvspan(begin, end, color=EDGE_COLOUR, linewidth=0, zorder=0)
+    axes.set_xlim(limits)
+
+
+def legend(figure: Figure, cells: list[PlottedCell], steps: bool, columns: int) -> None:
+    """The common legend, under the panels; with ``steps`` it tells where each line diverged."""
+    diverged = cells[0].diverged() if steps else {}
+    names = in_order((flow for cell in cells for flow in cell.flows), FLOW_STYLE)
+    handles: list[Line2D | Patch] = []
+    for name in [DISCRETE] * any(cell.discrete for cell in cells) + names:
+        look = flow_style(name)
+        text = f"{look.label}\n({diverged_text(diverged[name])})" if name in diverged else look.label
+        handles.append(Line2D([], [], **look.line, label=text))
+    if any(cell.discrete for cell in cells):
+        handles.append(
+            Patch(
+                facecolor=EDGE_COLOUR,
+                edgecolor="#b9ad74",
+                linewidth=0.5,
+                label=(f"Edge window: discrete\nsharpness ≥ {EDGE:g} threshold"),
+            )
+        )
+    if any(cell.diverged() for cell in cells):
+        mark = {"marker": "X", "markersize": 8, "markeredgecolor": "white", "color": INK, "linestyle": "none"}
+        handles.append(Line2D([], [], **mark, label="Diverged: last finite point\n(on the top edge: off scale)"))
+    if any(len(cell.seeds) > 1 for cell in cells):
+        faint = {"color": INK, "alpha": REPEAT_ALPHA}
+        handles.append(Line2D([], [], **faint, label="Faint: further seeds"))
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))

@@ -1,0 +1,307 @@
+"""The paper's claims, what was measured here, and the verdict that follows: the content of REPLICATION.md."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from rodflow import config as configuration
+from rodflow.config import Config
+from rodflow.errors import InvalidInput
+from rodflow.measures.constants import EDGE, NEAR
+from rodflow.report.markdown import table
+
+JUDGED_FLOWS = {"rod": "rod flow", "drift_free_rod": "drift-free rod flow (ours)"}
+"""The flows that the claims are tested on. Only the first is built as the paper's is; the second is this project's."""
+PAPER_OPTIMIZERS = (
+    "heavy_ball",
+    "nesterov",
+    "scalar_rmsprop",
+    "rmsprop",
+    "scalar_adam",
+    "adam",
+    "scalar_nadam",
+    "nadam",
+)
+"""The paper's eight optimizers; gradient descent is an earlier paper's."""
+PAPER_ARCHITECTURES = ("mlp", "cnn", "vit")
+
+GAIN = 2.0
+"""A flow tracks better than the stable flow where its error is below it in every cell, and this often in the median."""
+SETTLED = 0.1
+"""A run has settled at its threshold where its median sharpness in the edge window is within this share of it..."""
+SHARE = 0.25
+"""...and this share of its records lies in the window."""
+FULL = {"dataset": "cifar10", "examples": 1000, "steps": 2000, "weights": 100_000}
+"""From here on a run counts as full scale; the original's own scale is not known."""
+
+HOLDS, IN_PART, FAILS, UNTESTED, NO_NUMBER = "holds", "holds in part", "does not hold", "not tested", "no comparison"
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A row: a claim, the model that it was tested on, what was measured, at which scale, and what follows."""
+
+    claim: str
+    model: str
+    measured: str
+    scale: str
+    verdict: str
+    command: str
+
+
+def judged(ratios: pd.Series) -> str:
+    """The verdict on ratios of the stable flow's error to a flow's, one a cell; cells without a ratio are left out."""
+    ratios = ratios.dropna()
+    if not len(ratios):
+        return UNTESTED
+    if ratios.median() < GAIN:
+        return FAILS
+    return HOLDS if (ratios > 1).all() else IN_PART
+
+
+def counted(held: int, total: int) -> str:
+    """The verdict on a claim that holds in ``held`` of ``total`` cases: in part from half of them on."""
+    if not total:
+        return UNTESTED
+    if held == total:
+        return HOLDS
+    return IN_PART if 2 * held >= total else FAILS
+
+
+def scale(config: Config, weights: Iterable[int]) -> str:
+    """``full`` or ``reduced``, by ``FULL``; ``weights`` are the numbers of weights of the networks that ran."""
+    small = (
+        config.data.dataset != FULL["dataset"]
+        or config.data.examples < FULL["examples"]
+        or config.steps < FULL["steps"]
+        or min(weights) < FULL["weights"]
+    )
+    return "reduced" if small else "full"
+
+
+def remake(config: Config, target: str, *changes: str) -> str:
+    """The command that makes ``target`` again from the project's folder, with ``changes`` to the config if any.
+
+    A config that is neither the project's own config.yaml nor the reference's is read from the copy that the run left
+    with its results. The reference's images are whoever's that has them.
+    """
+    words = ["snakemake", "--cores", "2", target]
+    if config == _project_config("reference/config.yaml"):
+        words += ["--configfile", "reference/config.yaml"]
+        changes = (*changes, *given_images(config))
+    elif config != _project_config("config.yaml"):
+        words += ["--configfile", f"results/{config.run}/config.yaml"]
+    words += ["--config", *changes] if changes else []
+    return " ".join(words)
+
+
+def given_images(config: Config) -> list[str]:
+    """What a command says of the images, if they do not come with the project."""
+    return [] if config.data.dataset == "digits" else ["""'data={"file": "my.npz"}'"""]
+
+
+@functools.cache
+def _project_config(name: str) -> Config | None:
+    """The config in a file of the project; None where none can be read, as beside an installed package."""
+    try:
+        return configuration.load(Path(__file__).parents[2] / name)
+    except InvalidInput:
+        return None
+
+
+def claims(
+    config: Config, errors: pd.DataFrame, thresholds: pd.DataFrame, fidelity: pd.DataFrame, weights: Iterable[int]
+) -> list[Claim]:
+    """The paper's claims against errors.csv, thresholds.csv and fidelity.csv of a run.
+
+    ``weights``: the numbers of weights of its networks, for the scale.
+    """
+    size = scale(config, weights)
+    command = remake(config, f"results/{config.run}/tables/REPLICATION.md")
+    rows = []
+
+    def add(claim: str, flow: str, measured: str, verdict: str) -> None:
+        ran = flow not in JUDGED_FLOWS or flow in config.flows
+        model = JUDGED_FLOWS.get(flow, flow)
+        rows.append(Claim(claim, model, measured if ran else "–", size if ran else NOT_RUN, verdict, command))
+
+    ratios = {flow: errors[errors["flow"] == flow] for flow in JUDGED_FLOWS}
+    for flow, own in ratios.items():
+        add(
+            "tracks the run through the edge of stability better than the stable flow does",
+            flow,
+            _spread(own),
+            judged(own["ratio_to_stable"]),
+        )
+    for flow, own in ratios.items():
+        add("by how much", flow, _margin(own), NO_NUMBER if own["ratio_to_stable"].notna().any() else UNTESTED)
+    add(
+        "effective sharpness stabilises at the threshold that the optimizer predicts",
+        "discrete run",
+        *_settled(thresholds),
+    )
+    for flow in JUDGED_FLOWS:
+        own = fidelity.loc[fidelity["flow"] == flow, "sharpness_ratio"].dropna()
+        near = int(((own - 1).abs() <= NEAR).sum())
+        text = f"median within {NEAR:.0%} of the run's in {near} of {len(own)} cells"
+        add("sharpness stabilises with the run's", flow, text, counted(near, len(own)))
+    for kind, names, whole in (
+        ("optimizer", PAPER_OPTIMIZERS, "holds for all eight optimizers"),
+        ("architecture", PAPER_ARCHITECTURES, "holds for three architectures: MLP, CNN, ViT"),
+    ):
+        for flow, own in ratios.items():
+            verdicts = {name: judged(own.loc[own[kind] == name, "ratio_to_stable"]) for name in names}
+            held = sum(verdict == HOLDS for verdict in verdicts.values())
+            tested = any(verdict != UNTESTED for verdict in verdicts.values())
+            verdict = counted(held, len(names)) if tested else UNTESTED
+            add(f"better tracking {whole}", flow, _tally(held, verdicts), verdict)
+    return rows
+
+
+def _spread(own: pd.DataFrame) -> str:
+    known = own.dropna(subset="ratio_to_stable")
+    if not len(known):
+        return "no cell with a ratio"
+    ratio = known["ratio_to_stable"]
+    least, most = known.loc[ratio.idxmin()], known.loc[ratio.idxmax()]
+    return (
+        f"stable flow's error over its own: median {ratio.median():.3g}, "
+        f"from {ratio.min():.3g} ({least['architecture']} {least['optimizer']}) "
+        f"to {ratio.max():.3g} ({most['architecture']} {most['optimizer']}); "
+        f"above 1 in {int((ratio > 1).sum())} of {len(own)} cells"
+    )
+
+
+def _margin(own: pd.DataFrame) -> str:
+    ratio, corrected = own["ratio_to_stable"].dropna(), own["ratio_to_stable_corrected"].dropna()
+    if not len(ratio):
+        return "no cell with a ratio"
+    low, middle, high = ratio.quantile([0.25, 0.5, 0.75])
+    text = f"{middle:.3g} times (quartiles {low:.3g} and {high:.3g})"
+    return text + (f"; {corrected.median():.3g} times the corrected stable flow" if len(corrected) else "")
+
+
+def _settled(thresholds: pd.DataFrame) -> tuple[str, str]:
+    relative = thresholds["sharpness_eos_median"] / thresholds["threshold"]
+    settled = int((((relative - 1).abs() <= SETTLED) & (thresholds["eos_share"] >= SHARE)).sum())
+    if not relative.notna().any():
+        return "no cell at the edge", UNTESTED
+    text = (
+        f"median in the edge window {relative.min():.3g} to {relative.max():.3g} thresholds, "
+        f"share of records in it {thresholds['eos_share'].min():.0%} to {thresholds['eos_share'].max():.0%}; "
+        f"settled in {settled} of {len(thresholds)} cells"
+    )
+    return text, counted(settled, len(thresholds))
+
+
+def _tally(held: int, verdicts: dict[str, str]) -> str:
+    parts = [f"holds for {held} of {len(verdicts)}"]
+    for verdict in (IN_PART, FAILS, UNTESTED):
+        named = [name for name, own in verdicts.items() if own == verdict]
+        if named:
+            parts.append(f"{verdict}: {', '.join(named)}")
+    return "; ".join(parts)
+
+
+def by_name(config: Config, errors: pd.DataFrame, kind: str) -> list[dict[str, str]]:
+    """A row for each ``optimizer`` or ``architecture`` of the config: every model's ratios, verdict, command."""
+    rows = []
+    for name in getattr(config, f"{kind}s"):
+        row = {kind: f"`{name}`"}
+        for flow, model in JUDGED_FLOWS.items():
+            own = errors.loc[(errors[kind] == name) & (errors["flow"] == flow), "ratio_to_stable"].dropna()
+            numbers = f"{own.median():.3g} (from {own.min():.3g}): " if len(own) else ""
+            row[model] = numbers + judged(own)
+        target = f"results/{name}/tables/REPLICATION.md"
+        narrowed = f"'{kind}s=[\"{name}\"]'"
+        row["command"] = f"`{remake(config, target, f'run={name}', narrowed)}`"
+        rows.append(row)
+    return rows
+
+
+def generated(config: Config) -> str:
+    """The line that tells whether a REPLICATION.md is up to date: digests of this file and of the cells' settings."""
+    settings = [[*job, chosen] for job, chosen in config.followed.items()]
+    content = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    generator = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    return f"Generated by `rodflow/report/replication.py` (sha256 {generator}) for cells with settings {content}."
+
+
+def markdown(rows: list[Claim], config: Config, errors: pd.DataFrame, source: str, missing: str = "") -> str:
+    """REPLICATION.md; ``source`` says which code and machine the numbers come from, ``missing`` what is not judged."""
+    judgements = [
+        {
+            "claim": row.claim,
+            "tested on": row.model,
+            "our number": row.measured,
+            "scale": row.scale,
+            "verdict": row.verdict,
+        }
+        for row in rows
+    ]
+    data, sizes = config.data, config.sizes.model_dump()
+    settings = (
+        f"{len(config.architectures)} architectures x {len(config.optimizers)} optimizers, "
+        f"{config.seeds_named}, "
+        f"{data.examples} examples of {data.dataset}, {config.loss} loss, {config.steps} full-batch steps; "
+        + "; ".join(f"{name} with {_sizes(sizes[name])}" for name in config.architectures)
+    )
+    parts = [
+        "# Replication",
+        "What Regis & Chewi claim of rod flow for momentum and adaptive optimizers (arXiv 2605.06821), against the run "
+        f"`{config.run}` of this project. Every number below is computed from that run's `errors.csv`, "
+        "`thresholds.csv` and `fidelity.csv`, every verdict from the numbers by the rules below.",
+        *([f"**{missing}** The verdicts are on what is finished."] if missing else []),
+        table(judgements),
+        f"All rows are made again by `{rows[0].command}`. Run: {settings}. {source}",
+        "## By optimizer\n\nStable flow's error over the flow's own, median over its cells (and the smallest).",
+        table(by_name(config, errors, "optimizer")),
+        "## By architecture",
+        table(by_name(config, errors, "architecture")),
+        _rules(),
+        UNKNOWN,
+        f"---\n\n{generated(config)} `make replication` refreshes the copy that is committed.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sizes(sizes: dict[str, int | list[int]]) -> str:
+    """Such as "filters 4, 8 and dense 16"."""
+    return " and ".join(f"{key} {', '.join(map(str, v)) if isinstance(v, list) else v}" for key, v in sizes.items())
+
+
+def _rules() -> str:
+    return f"""## Rules
+
+* A *ratio* is the stable flow's mean error over the flow's own, over the records of the edge window (effective
+  sharpness at {EDGE:g} of the threshold or above) that both reached; above 1 the flow is closer to the run.
+* Better tracking *{HOLDS}* where the median ratio is at least {GAIN:g} and every cell's is above 1, *{IN_PART}* where
+  only the median is, and *{FAILS}* below: an error within a factor of {GAIN:g} of the stable flow's is of its size.
+* A run has *settled* where its median effective sharpness in the edge window is within {SETTLED:.0%} of the threshold
+  and at least {SHARE:.0%} of its records lie in that window. The window begins at {EDGE:g}, so from below it is the
+  share that counts, from above the median.
+* Claims that are counted hold where all cases do, and in part from half of them on. Optimizers and architectures that
+  were not run count against the claim, and are named.
+* *Full* scale: {FULL["dataset"]} with at least {FULL["examples"]:,} examples, {FULL["steps"]:,} steps and
+  {FULL["weights"]:,} weights in each network; anything less is *reduced*. The measure is ours."""
+
+
+UNKNOWN = f"""## What was not known, and what is ours
+
+* The body of the paper was not at hand. The original's data, networks, learning rates, hyperparameters, numbers of
+  steps, solvers and measure of error are not known here, so that no setting is claimed to be the original's and its
+  numbers cannot be set beside ours: hence *{NO_NUMBER}*.
+* The phase-space equations for momentum and adaptive optimizers are derived here, from the construction for gradient
+  descent (arXiv 2602.01480), whose equations are the published ones. Rod flow (`rod`) is that
+  derivation, integrated with an adaptive solver; finer ones gave the same errors where they were tried
+  (`docs/fidelity.md`). Where it fails, what fails is this reading of rod flow, on these cells; the original may differ.
+* The drift-free rod flow (`drift_free_rod`) is another model, made for this project. What holds for it supports the
+  idea of a rod, not the paper's claim for its own equations."""

@@ -1,0 +1,79 @@
+"""summary.md: the tables of a run in brief."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from rodflow.measures.columns import COSTS
+from rodflow.measures.constants import LATE, NEAR
+from rodflow.report import markdown
+
+
+def errors_in_brief(errors: pd.DataFrame, thresholds: pd.DataFrame) -> str:
+    """Both tables in brief, as Markdown: how far each flow beats the stable flow, each cell's time at the edge."""
+    flows = [
+        {
+            "flow": flow,
+            "cells": len(rows),
+            "median ratio to stable": f"{rows['ratio_to_stable'].median():.3g}",
+            "smallest": f"{rows['ratio_to_stable'].min():.3g}",
+            "median ratio to corrected stable": f"{rows['ratio_to_stable_corrected'].median():.3g}",
+            "diverged": rows["diverged_at"].count(),
+        }
+        for flow, rows in errors.groupby("flow", sort=False)
+    ]
+    cells = [
+        {
+            "architecture": row.architecture,
+            "optimizer": row.optimizer,
+            "seed": row.seed,
+            "threshold": f"{row.threshold:.4g}",
+            "share at the edge": f"{row.eos_share:.2f}",
+            "median sharpness / threshold": f"{row.sharpness_eos_median / row.threshold:.3f}",
+        }
+        for row in thresholds.itertuples()
+    ]
+    return f"{markdown.table(flows)}\n\n{markdown.table(cells)}\n"
+
+
+def fidelity_in_brief(table: pd.DataFrame) -> str:
+    """fidelity.csv in brief, as Markdown: a row a flow, over all cells."""
+    found = []
+    for flow, rows in table.groupby("flow", sort=False):
+        near = (rows["sharpness_ratio"] - 1).abs() <= NEAR
+        late = (rows["onset_step"] - rows["discrete_onset_step"]).abs() <= LATE * rows["discrete_onset_step"]
+        rods = rows["rod_length_ratio"].notna().any()
+        found.append(
+            {
+                "flow": flow,
+                "cells": len(rows),
+                "largest relative error before the edge": f"{rows['relative_error_before_edge'].max():.2g}",
+                f"sharpness within {NEAR:.0%} of the run's": near.sum(),
+                "median predicted loss / run's": f"{rows['predicted_loss_ratio'].median():.3f}",
+                "median rod / oscillation": f"{rows['rod_length_ratio'].median():.3f}" if rods else "–",
+                f"onset within {LATE:.0%} of the run's": late.fillna(False).sum() if rods else "–",
+            }
+        )
+    return markdown.table(found) + "\n"
+
+
+def comparison_in_brief(comparison: pd.DataFrame) -> str:
+    """comparison.csv in brief, as Markdown: a row a flow, medians over its cells."""
+    found = []
+    for flow, rows in comparison.groupby("flow", sort=False):
+        # a flow that diverged at once has None for costs: not numbers yet where all of them are
+        median = rows[["error_eos_mean", "error_eos_common", *COSTS]].astype(float).median()
+        found.append(
+            {
+                "flow": flow,
+                "cells": len(rows),
+                "mean error in the edge window": f"{median['error_eos_mean']:.2g}",
+                "on records that all reached": f"{median['error_eos_common']:.2g}",
+                "gradients a step": f"{median['gradients_per_step']:.3g}",
+                "Hessian-vector products": f"{median['hessian_vector_products_per_step']:.3g}",
+                "gradient equivalents": f"{median['gradient_equivalents_per_step']:.3g}",
+                "seconds for 1000 steps": f"{1000 * median['seconds_per_step']:.3g}",
+                "stopped early": rows["diverged_at"].count(),
+            }
+        )
+    return markdown.table(found) + "\n"

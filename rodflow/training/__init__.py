@@ -1,0 +1,1 @@
+"""The loss of all weights with its derivatives, its effective sharpness, and the discrete run."""

@@ -1,0 +1,288 @@
+"""Discrete full-batch training: the run that every flow is measured against."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from rodflow.errors import InvalidInput
+from rodflow.jobs.progress import track
+from rodflow.optimizers.step_map import State, StepMap
+from rodflow.training.curvature import Curvature
+from rodflow.training.objective import Objective
+
+if TYPE_CHECKING:
+    from rodflow.jobs.checkpoint import Checkpoint
+
+WINDOW_HALF_WIDTH = 8
+DIVERGENCE_FACTOR = 1e4
+"""A run whose loss exceeds this many times its first loss has diverged."""
+
+
+@dataclass
+class Window:
+    """Consecutive discrete states around step ``at``, from which every flow of a cell starts.
+
+    ``states`` holds the parts of the state stacked along a first axis, steps ``at - half_width .. at + half_width``.
+    ``rounding`` is the relative size of the errors that the run made in a step: its dtype's epsilon, or the run's
+    perturbation where that is larger.
+    """
+
+    at: int
+    states: State
+    rounding: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.rounding = self.rounding or torch.finfo(self.states.w.dtype).eps
+
+    @property
+    def half_width(self) -> int:
+        """Number of states on either side of ``at``."""
+        return (len(self.states.w) - 1) // 2
+
+    def state(self, offset: int = 0) -> State:
+        """The state at step ``at + offset``."""
+        return State(*(part[self.half_width + offset] for part in self.states))
+
+    def midpoint(self) -> State:
+        """The second-difference centre ``(z_{t-1} + 2 z_t + z_{t+1}) / 4`` of every part of the state at t = ``at``."""
+        return midpoint(self.state(-1), self.state(0), self.state(1))
+
+    def to(self, dtype: torch.dtype, device: torch.device | str) -> Window:
+        """The same window in another dtype, on another device."""
+        return Window(self.at, State(*(part.to(device, dtype) for part in self.states)), self.rounding)
+
+
+def midpoint(before: State, here: State, after: State) -> State:
+    """``(z_{t-1} + 2 z_t + z_{t+1}) / 4``, part by part: the centre of the oscillation at step t."""
+    return State(*((b + 2 * h + a) / 4 for b, h, a in zip(before, here, after, strict=True)))
+
+
+def rounding_errors(w: Tensor, size: float, seed: int) -> Tensor:
+    """Errors ``[d]`` as rounding makes them: ``size |w_i| u_i``, u uniform in [-1, 1], the same for the same seed.
+
+    The draws are made on the CPU in float64, so that they depend neither on w's device nor on its dtype.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    u = torch.empty(len(w), dtype=torch.float64).uniform_(-1, 1, generator=generator)
+    return size * w.abs() * u.to(w)
+
+
+def perturbed_step(optimizer: StepMap, state: State, gradient: Tensor, t: int, perturbation: float) -> State:
+    """The state at t + 1, each weight off by a relative error of at most ``perturbation``, drawn for that step.
+
+    The seed is negative: flows draw their rounding errors from positive ones, and must not know the run's.
+    """
+    following = optimizer.step(state, gradient, t)
+    if not perturbation:
+        return following
+    return following._replace(w=following.w + rounding_errors(following.w, perturbation, -(t + 1)))
+
+
+@dataclass
+class DiscreteRun:
+    """What a discrete run leaves. Time is counted in optimizer steps; d weights, R records, T steps.
+
+    Every step: ``loss``, ``gradient_norm``, ``oscillation`` ``[T + 2]``, the last being ``||w_t - w*_t||`` with
+    ``w*_t = (w_{t-1} + 2 w_t + w_{t+1}) / 4``. At each of ``record_steps`` ``[R]``: the state at ``states``, the
+    centre w*_t in ``midpoints [R, d]``, there the largest eigenvalues ``sharpness [R, count]`` of
+    ``lr P^-1/2 H P^-1/2`` at that step's rate, and ``oscillation_along_sharpest [R]``, the oscillation's part along
+    the first eigenvector.
+    After a divergence, at step ``diverged_at``, what was not reached is NaN.
+    ``perturbation`` is the largest relative error that was put on each weight after each step.
+    """
+
+    threshold: float
+    record_steps: Tensor
+    loss: Tensor
+    gradient_norm: Tensor
+    oscillation: Tensor
+    midpoints: Tensor
+    states: State
+    sharpness: Tensor
+    oscillation_along_sharpest: Tensor
+    diverged_at: int | None = None
+    windows: dict[int, Window] = field(default_factory=dict)
+    source: tuple[Objective, StepMap, Tensor] | None = field(default=None, repr=False)
+    perturbation: float = 0.0
+
+    @property
+    def rounding(self) -> float:
+        """The relative size of the error of a step: the perturbation, or the dtype's epsilon where that is larger."""
+        return max(self.perturbation, torch.finfo(self.states.w.dtype).eps)
+
+    @property
+    def last_step(self) -> int:
+        """The last step that has a loss, and a state before it."""
+        return len(self.loss) - 1 if self.diverged_at is None else self.diverged_at - 1
+
+    @property
+    def by_step(self) -> dict[str, Tensor]:
+        """The series with an entry a step, by name."""
+        return {"loss": self.loss, "gradient_norm": self.gradient_norm, "oscillation": self.oscillation}
+
+    @property
+    def by_record(self) -> dict[str, Tensor]:
+        """The series with an entry a record, by name."""
+        names = ("midpoints", "sharpness", "oscillation_along_sharpest")
+        states = {f"state_{name}": part for name, part in self.states._asdict().items()}
+        return {name: getattr(self, name) for name in names} | states
+
+    @property
+    def row_of(self) -> dict[int, int]:
+        """The number of the record of each recorded step."""
+        return {step: row for row, step in enumerate(self.record_steps.tolist())}
+
+    def window(self, at: int, half_width: int = WINDOW_HALF_WIDTH) -> Window:
+        """The states around step ``at``: a window that was kept, as wide as asked for or wider, or else a replay.
+
+        Raises: ``InvalidInput`` if the run did not get that far, or was read from a file that does not hold it.
+        """
+        if at in self.windows and self.windows[at].half_width >= half_width:
+            return self.windows[at]
+        if not half_width <= at <= self.last_step - half_width:
+            raise InvalidInput("at", at, f"a step from {half_width} to {self.last_step - half_width} of this run")
+        if self.source is None:
+            raise InvalidInput("at", at, f"one of the kept windows {sorted(self.windows)}")
+        objective, optimizer, w0 = self.source
+        earlier = [i for i, t in enumerate(self.record_steps.tolist()) if t <= at - half_width]
+        if earlier:
+            t, state = int(self.record_steps[earlier[-1]]), State(*(part[earlier[-1]] for part in self.states))
+            state = State(*(part.to(w0.device) for part in state))
+        else:
+            t, state = 0, optimizer.init(w0)
+        kept: list[State] = []
+        while t <= at + half_width:
+            if t >= at - half_width:
+                kept.append(state)
+            state = perturbed_step(optimizer, state, objective.gradient(state.w), t, self.perturbation)
+            t += 1
+        states = State(*(torch.stack(parts) for parts in zip(*kept, strict=True)))
+        self.windows[at] = Window(at, states, self.rounding)
+        return self.windows[at]
+
+
+def train(
+    objective: Objective,
+    optimizer: StepMap,
+    w0: Tensor,
+    steps: int,
+    *,
+    record_interval: int = 10,
+    eigenvalues: int = 1,
+    sharpness_tolerance: float = 2e-2,
+    progress: str = "train",
+    perturbation: float = 0.0,
+    checkpoint: Checkpoint | None = None,
+) -> DiscreteRun:
+    """Train for ``steps`` full-batch steps from w0 ``[d]``, in its dtype and on its device.
+
+    Records every ``record_interval`` steps, ``eigenvalues`` eigenvalues each. Two steps more than asked for are
+    taken, so that the last record has its centre and its loss averaged over two steps. A run that diverges stops
+    and says where; it raises nothing.
+
+    After each step every weight gets an error, uniform in ``[-perturbation, perturbation] |w_i|`` and the same in
+    each run: what rounding does to a run in fewer digits, and what keeps its oscillation alive below the edge.
+
+    With a ``checkpoint`` the run goes on from the record that it holds, if any, and saves every further one.
+
+    Raises: ``InvalidInput`` for a non-positive number of steps, an interval that leaves no record, or a perturbation
+    that is negative or not finite.
+    """
+    if steps < 1:
+        raise InvalidInput("steps", steps, "a positive number of steps")
+    if not 1 <= record_interval <= steps:
+        raise InvalidInput("record_interval", record_interval, f"from 1 to the number of steps, {steps}")
+    if not 0 <= perturbation < math.inf:
+        raise InvalidInput("perturbation", perturbation, "a finite number >= 0, relative to each weight")
+    curvature = Curvature(objective, eigenvalues, sharpness_tolerance)
+    record_steps = torch.arange(record_interval, steps + 1, record_interval)
+    count = steps + 2
+
+    def blank(*shape: int, device: torch.device | str = "cpu", dtype: torch.dtype = w0.dtype) -> Tensor:
+        return torch.full(shape, float("nan"), dtype=dtype, device=device)
+
+    state, first = optimizer.init(w0), 0
+    previous: State | None = None
+    run = DiscreteRun(
+        threshold=optimizer.threshold,
+        record_steps=record_steps,
+        loss=blank(count, device=w0.device),
+        gradient_norm=blank(count, device=w0.device),
+        oscillation=blank(count, device=w0.device),
+        midpoints=blank(len(record_steps), w0.numel()),
+        states=State(*(blank(len(record_steps), part.numel()) for part in state)),
+        sharpness=blank(len(record_steps), eigenvalues, dtype=torch.float64),
+        oscillation_along_sharpest=blank(len(record_steps), dtype=torch.float64),
+        source=(objective, optimizer, w0),
+        perturbation=perturbation,
+    )
+    saved = None if checkpoint is None else checkpoint.load()
+    if saved is not None:
+        _load_series(run, saved)
+        curvature.load_state_dict(saved.get("curvature", {}))
+        previous, state = (
+            State(*(torch.tensor(saved[name][part], device=w0.device) for part in State._fields))
+            for name in ("previous", "state")
+        )
+        first = int(saved["step"])
+    for t in track(range(first, count), count - first, progress):
+        run.loss[t], gradient = objective.value_and_gradient(state.w)
+        run.gradient_norm[t] = gradient.norm()
+        following = perturbed_step(optimizer, state, gradient, t, perturbation)
+        if previous is not None:
+            run.oscillation[t] = (2 * state.w - previous.w - following.w).norm() / 4
+        if t % record_interval == 0 or t == count - 1:
+            run.diverged_at = _first_diverged(run.loss[: t + 1])
+            if run.diverged_at is not None:
+                break
+        if previous is not None and t % record_interval == 0 and t <= steps:
+            i = t // record_interval - 1
+            centre = midpoint(previous, state, following)
+            run.midpoints[i] = centre.w
+            for kept, part in zip(run.states, state, strict=True):
+                kept[i] = part
+            preconditioner = optimizer.preconditioner(centre.nu, t)
+            run.sharpness[i] = curvature.effective_sharpness(centre.w, preconditioner, optimizer.rate(t))
+            run.oscillation_along_sharpest[i] = curvature.along_sharpest(state.w - centre.w, preconditioner)[0]
+            if checkpoint is not None:
+                checkpoint.save(
+                    {
+                        "step": t + 1,
+                        "previous": state._asdict(),
+                        "state": following._asdict(),
+                        "by_step": {name: series[: t + 1] for name, series in run.by_step.items()},
+                        "by_record": {name: series[: i + 1] for name, series in run.by_record.items()},
+                        "curvature": curvature.state_dict(),
+                    }
+                )
+        previous, state = state, following
+    _forget_after(run)
+    return run
+
+
+def _load_series(run: DiscreteRun, saved: dict[str, Any]) -> None:
+    """Fill in what a run had recorded."""
+    for kind, series in (("by_step", run.by_step), ("by_record", run.by_record)):
+        for name, kept in saved[kind].items():
+            series[name][: len(kept)] = torch.from_numpy(kept)
+
+
+def _first_diverged(loss: Tensor) -> int | None:
+    bad = ~(loss <= DIVERGENCE_FACTOR * loss[0].clamp(min=torch.finfo(loss.dtype).tiny))
+    return int(bad.nonzero()[0]) if bad.any() else None
+
+
+def _forget_after(run: DiscreteRun) -> None:
+    """Set to NaN all that a diverged run recorded from its divergence on, and bring the series to the CPU."""
+    if run.diverged_at is not None:
+        for series in run.by_step.values():
+            series[run.diverged_at :] = float("nan")
+        late = run.record_steps >= run.diverged_at
+        for records in run.by_record.values():
+            records[late] = float("nan")
+    run.loss, run.gradient_norm, run.oscillation = run.loss.cpu(), run.gradient_norm.cpu(), run.oscillation.cpu()
