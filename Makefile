@@ -13,7 +13,7 @@ environment: $(VENV)/.complete
 $(VENV)/.complete: constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[workflow,central,cifar10,test,dev]'
 	touch $@
 
 reproduce: environment
@@ -45,6 +45,8 @@ test-browser: environment
 lint: environment
 	ruff check .
 	ruff format --check .
+	mypy
+	lint-imports
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 

@@ -2,23 +2,27 @@
 
 import re
 import tomllib
+from itertools import chain
 
 import yaml
 from checkout import ROOT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 CONDA_NAMES = {"pytorch": "torch"}
-
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 
 
 def of_pyproject() -> dict[str, str]:
-    """The bounds of every package that pyproject.toml asks for, to run and to develop."""
-    asked = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
-    return {r.name: str(r.specifier) for r in map(Requirement, asked)}
+    """The bounds of every package that pyproject.toml asks for, with all its extras; each is named once."""
+    extras = PROJECT["optional-dependencies"].values()
+    asked = [Requirement(line) for line in [*PROJECT["dependencies"], *chain.from_iterable(extras)]]
+    bounds = {canonicalize_name(r.name): str(r.specifier) for r in asked}
+    assert len(bounds) == len(asked)
+    return bounds
 
 
 def test_environment_yml_agrees_with_pyproject():
@@ -36,9 +40,14 @@ def test_constraints_pin_every_dependency_within_its_bounds():
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         if line and not line.startswith("#"):
             name, version = line.split("==")
-            pins[name.lower().replace("_", "-")] = version
+            pins[canonicalize_name(name)] = version
     for name, bounds in of_pyproject().items():
         assert Requirement(f"x{bounds}").specifier.contains(pins[name]), name
+
+
+def test_make_installs_every_extra():
+    installed = re.search(r"--editable '\.\[([\w,]+)\]'", (ROOT / "Makefile").read_text())[1].split(",")
+    assert sorted(installed) == sorted(PROJECT["optional-dependencies"])
 
 
 def test_the_supported_versions_of_python_are_the_same_everywhere():

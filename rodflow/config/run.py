@@ -58,6 +58,10 @@ class Cell(NamedTuple):
         return f"{self.architecture}-{self.optimizer}-seed{self.seed}"
 
 
+CELL_COLUMNS = list(Cell._fields)
+"""What a cell is known by in every table."""
+
+
 class Config(Strict):
     """A run: everything that its results depend on, and how often its jobs are saved."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rodflow.errors import InvalidInput
 from rodflow.flows.base import FlowDiverged
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def solve(alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
     symmetric part are cut off. Its antisymmetric part, small where the critical eigenvalues are alike, acts on the
     previous solution, until X changes by less than ``PRECISION`` or ``ROUNDS`` are over.
 
-    Raises: ``FlowDiverged`` if no X does it (beta is zero where alpha is negative), or if the solver fails.
+    Raises: ``FlowDiverged`` if no X does it (beta is zero where alpha is negative), or if the solver fails;
+    ``InvalidInput`` for k > 1 without cvxpy.
     """
     k = len(alpha)
     if np.linalg.eigvalsh(alpha)[0] >= 0:
@@ -72,7 +74,11 @@ def _minimise(alpha: np.ndarray, beta: np.ndarray, k: int) -> np.ndarray:
 @cache
 def _problem(k: int) -> tuple[cvxpy.Problem, cvxpy.Variable, cvxpy.Parameter, cvxpy.Parameter]:
     """The program for k directions, X, and its parameters: alpha and a root of beta; compiled once."""
-    import cvxpy  # takes a second, and only two directions or more need it
+    try:
+        import cvxpy  # takes a second, and only two directions or more need it
+    except ImportError as error:
+        advice = "1, or any number with cvxpy and clarabel: pip install 'rodflow[central]'"
+        raise InvalidInput("directions", k, f"{advice} (importing cvxpy failed: {error})") from error
 
     rows, columns = np.triu_indices(k)
     x = cvxpy.Variable((k, k), PSD=True)

@@ -323,8 +323,11 @@ def preload() -> None:
     from rodflow.pipeline import stages
 
     begun = time.monotonic()
-    for name in (cli.__name__, *(f"{stages.__name__}.{m.name}" for m in pkgutil.iter_modules(stages.__path__)), *LAZY):
+    for name in (cli.__name__, *(f"{stages.__name__}.{m.name}" for m in pkgutil.iter_modules(stages.__path__))):
         importlib.import_module(name)
+    for name in LAZY:
+        with suppress(ModuleNotFoundError):  # of an extra that is not installed
+            importlib.import_module(name)
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         sys.exit(f"the imports started threads, {threads} in all; jobs run in their own processes")

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from rodflow.config import Cell
-
-CELL_COLUMNS = list(Cell._fields)
-"""What a cell is known by in every table."""
-
 COSTS = [
     "gradients_per_step",
     "hessian_vector_products_per_step",

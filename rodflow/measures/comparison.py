@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from rodflow.catalogue import FLOWS
-from rodflow.measures.columns import CELL_COLUMNS, COSTS
+from rodflow.config import CELL_COLUMNS
+from rodflow.measures.columns import COSTS
 
 COMPARISON_COLUMNS = [
     "architecture",

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from rodflow.config import Cell, Config
-from rodflow.measures.columns import CELL_COLUMNS
+from rodflow.config import CELL_COLUMNS, Cell, Config
 
 NO_RUN, NO_FLOW = "run", "flow"
 """Why a row of a table has no numbers, in its column ``missing``: the discrete run is not finished, or the flow."""

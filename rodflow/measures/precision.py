@@ -6,9 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from rodflow.config import Cell
+from rodflow.config import CELL_COLUMNS, Cell
 from rodflow.config.run import STUDIED_FLOWS
-from rodflow.measures.columns import CELL_COLUMNS
 from rodflow.measures.constants import EDGE, STUDY_ONSET
 from rodflow.measures.errors import at_the_edge, ratio
 from rodflow.measures.summaries import StudySummary

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from rodflow.measures.columns import CELL_COLUMNS
+from rodflow.config import CELL_COLUMNS
 from rodflow.measures.constants import EDGE, ONSET
 from rodflow.measures.errors import at_the_edge
 from rodflow.measures.summaries import RunSummary

@@ -8,10 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from rodflow import config as configuration
-from rodflow.config import Cell, Config
+from rodflow.config import CELL_COLUMNS, Cell, Config
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import read_json, read_model, read_table, write_table
-from rodflow.measures.columns import CELL_COLUMNS
 from rodflow.measures.summaries import RunSummary
 from rodflow.pipeline.layout import discrete_file
 from rodflow.pipeline.stages.dataset import prepare

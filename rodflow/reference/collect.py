@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from rodflow.config import Config
+from rodflow.config import CELL_COLUMNS, Config
 from rodflow.config.schema import PLACES
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import (
@@ -21,7 +21,6 @@ from rodflow.jobs.files import (
     write_table,
     write_text,
 )
-from rodflow.measures.columns import CELL_COLUMNS
 from rodflow.measures.summaries import OfCell, Provenance
 from rodflow.pipeline.finished import everything
 from rodflow.pipeline.results import read_flow, read_run

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from rodflow.config import Cell, Config
+from rodflow.config import CELL_COLUMNS, Cell, Config
 from rodflow.jobs.files import read_model, read_table, write_text
-from rodflow.measures.columns import CELL_COLUMNS
 from rodflow.measures.missing import in_words, present
 from rodflow.measures.summaries import Provenance, RunSummary
 from rodflow.pipeline.layout import discrete_file
