@@ -40,7 +40,7 @@ class Reader(yaml.SafeLoader):
 
     def plain_number(self, node: Node) -> int:
         """An integer in decimal digits, as everyone reads it."""
-        text = self.construct_scalar(node)
+        text = self.construct_scalar(node)  # type: ignore[arg-type]  # it refuses what is no scalar
         digits = text.lstrip("+-")
         if not digits.isdecimal() or (digits[0] == "0" and digits != "0"):
             raise ConstructorError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -11,7 +11,11 @@ from rodflow import catalogue
 from rodflow.errors import InvalidInput
 
 if TYPE_CHECKING:  # a type checker wants literal names, which here are those of the catalogue
-    Architecture = OptimizerName = FlowName = LandscapeName = CellName = str
+    Architecture: TypeAlias = str
+    OptimizerName: TypeAlias = str
+    FlowName: TypeAlias = str
+    LandscapeName: TypeAlias = str
+    CellName: TypeAlias = str
 else:
     Architecture = Literal[tuple(catalogue.ARCHITECTURES)]
     OptimizerName = Literal[tuple(catalogue.OPTIMIZERS)]

@@ -119,7 +119,7 @@ class Layout:
 
     def split(self, y: Tensor) -> tuple[Tensor, ...]:
         """The parts of y, as flat vectors."""
-        return torch.split(y, self.sizes)
+        return torch.split(y, list(self.sizes))
 
 
 def pack(*parts: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class FlowRun:
     start: int
     cost: Cost
     seconds: float
-    diverged_at: float | None
+    diverged_at: int | None
 
     def error(self, run: DiscreteRun) -> pd.Series:
         """||centre - w*_t|| by step, at the steps that both recorded."""
@@ -109,7 +109,8 @@ def integrate(
         raise InvalidInput("reference", sorted(records), f"a run recorded at every multiple of {record_interval} steps")
     table = np.full((len(times), len(SERIES_COLUMNS)), nan)
     centres = torch.full((len(times), len(origin)), float("nan"), dtype=origin.dtype) if keep_centres else None
-    spent, seconds, diverged_at = Cost(), 0.0, None
+    spent, seconds = Cost(), 0.0
+    diverged_at: int | None = None
     y, now, first = flow.start(window), start.at + flow.time_offset, 0
     saved = None if checkpoint is None else checkpoint.load()
     if saved is not None:

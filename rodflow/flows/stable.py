@@ -36,4 +36,5 @@ class StableFlow(Flow):
 
     def increment(self, t: float | Tensor, y: Tensor) -> Tensor:
         """The increment of the whole state y = (z, nu): one step of the optimizer, less y. One gradient."""
-        return self.dynamics.increment(*self.layout.split(y), t)
+        z, nu = self.layout.split(y)
+        return self.dynamics.increment(z, nu, t)

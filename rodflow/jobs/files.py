@@ -229,8 +229,9 @@ def _read_npy(archive: zipfile.ZipFile, name: str, largest: int) -> np.ndarray:
 
 def write_archive(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Named arrays as .npz, each with a checksum."""
+    named: dict[str, Any] = {**arrays}
     with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **named)
 
 
 def read_archive(path: str | Path) -> dict[str, np.ndarray]:

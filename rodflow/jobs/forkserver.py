@@ -17,6 +17,7 @@ and its jobs with it. A command imports this module and no other of the project,
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import selectors
@@ -25,7 +26,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     import subprocess
@@ -197,7 +198,7 @@ class _Server:
                     for pid in list(self.jobs):
                         self.reap(pid, os.WNOHANG)
                 elif key.fileobj is sys.stdin:
-                    if not os.read(sys.stdin.fileno(), 4096):
+                    if not os.read(key.fd, 4096):
                         return False
                 elif key.data in self.jobs:
                     self.forward(key.data)
@@ -249,7 +250,7 @@ class _Server:
         for target, descriptor in enumerate(request.streams):
             os.dup2(descriptor, target)
             os.close(descriptor)
-        sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
+        cast(io.TextIOWrapper, sys.stdout).reconfigure(line_buffering=sys.stdout.isatty())
         os.chdir(request.folder)
         os.environ.clear()
         os.environ.update(request.environment)

@@ -55,6 +55,6 @@ def in_words(errors: pd.DataFrame) -> str:
         if len(flows):
             which = NO_RUN if (rows["missing"] == NO_RUN).any() else ", ".join(flows)
             parts.append(f"{cell[0]} {cell[1]} seed {cell[2]} ({which})")
-    cells, flows = errors.groupby(CELL_COLUMNS).ngroups, errors["missing"].isna().sum()
-    counts = f"{runs} of {cells} runs and {flows} of {len(errors)} flows are finished"
+    cells, finished = errors.groupby(CELL_COLUMNS).ngroups, errors["missing"].isna().sum()
+    counts = f"{runs} of {cells} runs and {finished} of {len(errors)} flows are finished"
     return f"Incomplete: {counts}. Missing: {', '.join(parts)}."

@@ -55,5 +55,5 @@ def first_above(steps: pd.Series, values: pd.Series, level: float) -> Any:
 def thresholds(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """thresholds.csv from its rows."""
     table = pd.DataFrame(rows)
-    whole = [name for name in table if "onset" in name or name == "diverged_at"]
+    whole = [name for name in table.columns if "onset" in name or name == "diverged_at"]
     return table.astype(dict.fromkeys(whole, "Int64"))

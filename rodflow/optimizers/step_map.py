@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -80,6 +80,30 @@ Step = Callable[[State, Tensor, float | Tensor], State]
 """state, gradient ``[d]`` at ``state.w``, t -> the state after one step."""
 
 
+@overload
+def step_map(
+    function: Step,
+    *,
+    learning_rate: float,
+    momentum: bool = ...,
+    second_moment: str = ...,
+    init: Callable[[Tensor], State] | None = ...,
+    preconditioner: Callable[[Tensor, float | Tensor], Tensor] | None = ...,
+    threshold: float = ...,
+    transient: int = ...,
+) -> OwnOptimizer: ...
+@overload
+def step_map(
+    function: None = None,
+    *,
+    learning_rate: float,
+    momentum: bool = ...,
+    second_moment: str = ...,
+    init: Callable[[Tensor], State] | None = ...,
+    preconditioner: Callable[[Tensor, float | Tensor], Tensor] | None = ...,
+    threshold: float = ...,
+    transient: int = ...,
+) -> Callable[[Step], OwnOptimizer]: ...
 def step_map(
     function: Step | None = None,
     *,
@@ -90,7 +114,7 @@ def step_map(
     preconditioner: Callable[[Tensor, float | Tensor], Tensor] | None = None,
     threshold: float = 2.0,
     transient: int = 0,
-):
+) -> OwnOptimizer | Callable[[Step], OwnOptimizer]:
     """The optimizer whose step is ``function(state, gradient, t) -> State``; without a function, a decorator.
 
         @rf.step_map(learning_rate=0.1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,9 +54,10 @@ def load(path: Path) -> DiscreteRun:
             int(at): Window(int(at), State(*(tensors[f"window{at}_{part}"] for part in State._fields)), float(rounding))
             for at, rounding in zip(attributes["windows"], attributes["roundings"], strict=True)
         }
+        series: dict[str, Any] = {name: tensors[name] for name in RUN_ARRAYS}
         run = DiscreteRun(
             threshold=float(attributes["threshold"]),
-            **{name: tensors[name] for name in RUN_ARRAYS},
+            **series,
             states=State(*(tensors[f"state_{part}"] for part in State._fields)),
             diverged_at=None if attributes["diverged_at"] < 0 else int(attributes["diverged_at"]),
             windows=windows,
@@ -88,7 +90,8 @@ def require_whole(run: DiscreteRun) -> None:
         require(getattr(run, name).shape == (steps,), f"{name} has a number a step")
     t = run.record_steps
     require(t.dtype == torch.int64 and t.shape == (records,) and records > 0, "record_steps are whole numbers")
-    require(bool((t.diff() > 0).all()) and 0 < t[0] and t[-1] < steps - 1, f"record_steps rise from 1 to {steps - 2}")
+    rising = bool((t.diff() > 0).all()) and bool(0 < t[0]) and bool(t[-1] < steps - 1)
+    require(rising, f"record_steps rise from 1 to {steps - 2}")
     require(run.midpoints.shape == (records, weights) and weights > 0, "midpoints are [records, weights]")
     require(run.oscillation_along_sharpest.shape == (records,), "oscillation_along_sharpest has a number a record")
     require(run.sharpness.ndim == 2 and run.sharpness.shape[0] == records, "sharpness is [records, eigenvalues]")

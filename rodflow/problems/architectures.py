@@ -9,6 +9,7 @@ made of elementary operations.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -119,7 +120,7 @@ def cnn(channels: int, side: int, classes: int, filters: tuple[int, ...], dense:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(pooled, dense), nn.GELU(), nn.Linear(dense, classes))
 
 
-def build(architecture: str, channels: int, side: int, classes: int, seed: int, **sizes) -> nn.Module:
+def build(architecture: str, channels: int, side: int, classes: int, seed: int, **sizes: Any) -> nn.Module:
     """A network with reproducible initial weights, in float64 so that every dtype starts from the same numbers.
 
     Parameters: ``architecture`` one of ``ARCHITECTURES``; images ``[channels, side, side]``; ``seed`` of the

@@ -65,7 +65,7 @@ def read_cifar10_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fetch_cifar10(folder: str) -> tuple[np.ndarray, np.ndarray]:
-    advice = "name an .npz file in data.file, or install a torchvision that matches torch: pip install 'rodflow[cifar10]'"
+    advice = "name an .npz file in data.file, or install torchvision as it fits torch: pip install 'rodflow[cifar10]'"
     try:
         from torchvision.datasets import CIFAR10
     except (ImportError, RuntimeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ def resolve_device(device: str) -> torch.device:
 def image_problem(
     images: datasets.Images,
     architecture: str,
-    sizes: dict | None = None,
+    sizes: dict[str, Any] | None = None,
     loss: str = "mse",
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
@@ -50,7 +51,7 @@ def image_problem(
     return Problem(Objective.from_module(module, x, y, loss, chunk_size), flat_parameters(module).to(where, dtype))
 
 
-def digits(architecture: str = "mlp", examples: int = 500, **settings) -> Problem:
+def digits(architecture: str = "mlp", examples: int = 500, **settings: Any) -> Problem:
     """Handwritten digits, learnt by ``architecture``; ``settings`` as for :func:`image_problem`."""
     return image_problem(datasets.select(*datasets.digits(), examples), architecture, **settings)
 
@@ -60,7 +61,7 @@ def cifar10(
     examples: int = 1000,
     classes: list[int] | None = None,
     file: str | None = None,
-    **settings,
+    **settings: Any,
 ) -> Problem:
     """CIFAR-10 images, from ``file`` or fetched; ``settings`` as for :func:`image_problem`."""
     return image_problem(datasets.select(*datasets.cifar10(file), examples, classes), architecture, **settings)

@@ -112,13 +112,13 @@ def require_same_settings(config: Config, reference: Config) -> None:
 
 def _differences(ours: dict[str, Any], theirs: dict[str, Any], above: str = "") -> dict[str, tuple[Any, Any]]:
     """What nested settings hold that is not the same in both, by dotted key."""
-    found = {}
+    found: dict[str, tuple[Any, Any]] = {}
     for key in sorted(ours.keys() | theirs.keys()):
-        pair = ours.get(key), theirs.get(key)
-        if all(isinstance(value, dict) for value in pair):
-            found |= _differences(*pair, f"{above}{key}.")
-        elif pair[0] != pair[1]:
-            found[f"{above}{key}"] = pair
+        own, wanted = ours.get(key), theirs.get(key)
+        if isinstance(own, dict) and isinstance(wanted, dict):
+            found |= _differences(own, wanted, f"{above}{key}.")
+        elif own != wanted:
+            found[f"{above}{key}"] = own, wanted
     return found
 
 

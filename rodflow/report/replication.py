@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -38,7 +39,7 @@ SETTLED = 0.1
 """A run has settled at its threshold where its median sharpness in the edge window is within this share of it..."""
 SHARE = 0.25
 """...and this share of its records lies in the window."""
-FULL = {"dataset": "cifar10", "examples": 1000, "steps": 2000, "weights": 100_000}
+FULL: dict[str, Any] = {"dataset": "cifar10", "examples": 1000, "steps": 2000, "weights": 100_000}
 """From here on a run counts as full scale; the original's own scale is not known."""
 
 HOLDS, IN_PART, FAILS, UNTESTED, NO_NUMBER = "holds", "holds in part", "does not hold", "not tested", "no comparison"
@@ -149,10 +150,10 @@ def claims(
         *_settled(thresholds),
     )
     for flow in JUDGED_FLOWS:
-        own = fidelity.loc[fidelity["flow"] == flow, "sharpness_ratio"].dropna()
-        near = int(((own - 1).abs() <= NEAR).sum())
-        text = f"median within {NEAR:.0%} of the run's in {near} of {len(own)} cells"
-        add("sharpness stabilises with the run's", flow, text, counted(near, len(own)))
+        ratio = fidelity.loc[fidelity["flow"] == flow, "sharpness_ratio"].dropna()
+        near = int(((ratio - 1).abs() <= NEAR).sum())
+        text = f"median within {NEAR:.0%} of the run's in {near} of {len(ratio)} cells"
+        add("sharpness stabilises with the run's", flow, text, counted(near, len(ratio)))
     for kind, names, whole in (
         ("optimizer", PAPER_OPTIMIZERS, "holds for all eight optimizers"),
         ("architecture", PAPER_ARCHITECTURES, "holds for three architectures: MLP, CNN, ViT"),
@@ -171,7 +172,7 @@ def _spread(own: pd.DataFrame) -> str:
     if not len(known):
         return "no cell with a ratio"
     ratio = known["ratio_to_stable"]
-    least, most = known.loc[ratio.idxmin()], known.loc[ratio.idxmax()]
+    least, most = known.iloc[ratio.argmin()], known.iloc[ratio.argmax()]
     return (
         f"stable flow's error over its own: median {ratio.median():.3g}, "
         f"from {ratio.min():.3g} ({least['architecture']} {least['optimizer']}) "

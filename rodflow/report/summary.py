@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pandas as pd
 
 from rodflow.measures.columns import COSTS
@@ -22,6 +25,7 @@ def errors_in_brief(errors: pd.DataFrame, thresholds: pd.DataFrame) -> str:
         }
         for flow, rows in errors.groupby("flow", sort=False)
     ]
+    found: Iterable[Any] = thresholds.itertuples()
     cells = [
         {
             "architecture": row.architecture,
@@ -31,7 +35,7 @@ def errors_in_brief(errors: pd.DataFrame, thresholds: pd.DataFrame) -> str:
             "share at the edge": f"{row.eos_share:.2f}",
             "median sharpness / threshold": f"{row.sharpness_eos_median / row.threshold:.3f}",
         }
-        for row in thresholds.itertuples()
+        for row in found
     ]
     return f"{markdown.table(flows)}\n\n{markdown.table(cells)}\n"
 

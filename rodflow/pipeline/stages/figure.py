@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -90,7 +91,7 @@ def draw_fidelity(_: Config, results: Path, *__: object) -> Figure:
     return fidelity_figure.draw(read_table(results / "tables" / "fidelity.csv", measured, NAMES))
 
 
-DRAWN = {
+DRAWN: dict[str, Callable[[Config, Path, Names, Finished], Figure]] = {
     "cell": draw_cell,
     "architecture": draw_architecture,
     "precision": draw_precision,

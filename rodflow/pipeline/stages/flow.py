@@ -84,12 +84,13 @@ def run_flow(config: Config, cell: Cell, flow: str, dataset: Path, discrete: Pat
             empty = pd.DataFrame({"step": steps}).reindex(columns=SERIES_COLUMNS)
             result, incidents = FlowRun(empty, None, start, Cost(), 0.0, None), {}
         write_table(output, result.series.astype({c: "float64" for c in SERIES_COLUMNS if c != "step"}))
+        spent: dict[str, Any] = costs(result, problem.objective.product_in_gradients(problem.w0))
         summary = FlowSummary(
             **cell._asdict(),
             flow=flow,
             start=start,
             diverged_at=result.diverged_at,
-            **costs(result, problem.objective.product_in_gradients(problem.w0)),
+            **spent,
             seconds=round(result.seconds, 3),
             incidents=incidents,
             provenance=provenance(settings, time.monotonic() - begun, device),

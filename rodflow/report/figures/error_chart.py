@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from html import escape
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -12,7 +13,10 @@ from matplotlib.lines import Line2D
 from rodflow.report.figures.panels import PlottedCell, draw_panel, shade_edge
 from rodflow.report.figures.style import RC, LineStyle
 
-SVG = {"svg.fonttype": "none", "svg.hashsalt": "rodflow"}
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
+SVG: dict[RcKeyType, Any] = {"svg.fonttype": "none", "svg.hashsalt": "rodflow"}
 """Text stays text, and the same chart gives the same bytes."""
 
 

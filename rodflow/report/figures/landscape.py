@@ -38,7 +38,7 @@ def draw(table: DataFrame, grid: DataFrame, summary: LandscapeSummary) -> Figure
     ``table`` has the columns of the landscape stage (one row a step, for ``discrete`` and each flow), ``grid`` has x,
     y and loss at every point of a rectangular grid, ``summary`` the landscape's name, formula, rate and threshold.
     """
-    series = {name: rows.set_index("step") for name, rows in table.groupby("flow")}
+    series = {str(name): rows.set_index("step") for name, rows in table.groupby("flow")}
     discrete = series[DISCRETE]
     for rows in series.values():
         rows["length"] = np.hypot(rows["plus_x"] - rows["x"], rows["plus_y"] - rows["y"])
@@ -89,12 +89,12 @@ def draw_plane(axes: Axes, series: dict[str, DataFrame], grid: DataFrame) -> Non
         look, centres = flow_style(name), series[name][["x", "y"]].dropna()
         axes.plot(centres["x"], centres["y"], **look.line, zorder=4)
         if len(centres):
-            dot = {"color": look.colour, "markeredgecolor": "white", "markersize": size}
+            dot: dict[str, Any] = {"color": look.colour, "markeredgecolor": "white", "markersize": size}
             axes.plot(*centres.iloc[-1], marker="o", **dot, zorder=5, clip_on=False)
             size *= 0.68  # flows that end together make rings
     over_solid(axes)
-    axes.set_xlim(heights.columns[0], heights.columns[-1])
-    axes.set_ylim(heights.index[0], heights.index[-1])
+    axes.set_xlim(float(heights.columns[0]), float(heights.columns[-1]))
+    axes.set_ylim(float(heights.index[0]), float(heights.index[-1]))
     axes.set(title="(a) In the plane: iterates, centres and rods; a dot where a flow ends", xlabel="x", ylabel="y")
 
 
@@ -132,7 +132,7 @@ def plain_numbers(axes: Axes) -> None:
         write_out_1_2_5(axes.yaxis)
 
 
-def around(axes: Axes, values: list) -> None:
+def around(axes: Axes, values: list[Any]) -> None:
     """Vertical limits a little beyond all finite ``values``."""
     finite = np.concatenate([np.asarray(v, float)[np.isfinite(v)] for v in values])
     low, high = finite.min(), finite.max()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,6 +30,8 @@ Series = dict[tuple[str, int], DataFrame]
 """The time series of flows, keyed by flow and seed."""
 Discrete = dict[int, DataFrame]
 """The discrete runs' records, keyed by seed."""
+CROSS: dict[str, Any] = {"marker": "X", "markersize": 8, "markeredgecolor": "white", "linestyle": "none"}
+"""The mark where a line diverged."""
 NOT_AT_THE_EDGE = "not at the edge"
 """Why a panel of the edge window is empty where all that it shows has been run."""
 
@@ -59,11 +62,13 @@ class PlottedCell:
 
     def diverged(self) -> dict[str, dict[int, float]]:
         """For the discrete run and each flow, the step by which it had diverged, by seed; only those that did."""
-        found = {DISCRETE: {s: lost_from(f, "loss") for s, f in sorted(self.discrete.items())}}
+        found: dict[str, dict[int, float | None]] = {
+            DISCRETE: {s: lost_from(f, "loss") for s, f in sorted(self.discrete.items())}
+        }
         for flow in self.flows:
             found[flow] = {s: lost_from(self.series[flow, s], "loss") for s in self.seeds if (flow, s) in self.series}
-        found = {name: {s: at for s, at in by.items() if at is not None} for name, by in found.items()}
-        return {name: by for name, by in found.items() if by}
+        known = {name: {s: at for s, at in by.items() if at is not None} for name, by in found.items()}
+        return {name: by for name, by in known.items() if by}
 
     def lines(self, column: str, discrete_column: str | None) -> list[tuple[str, int, DataFrame, str]]:
         """What a panel shows, in drawing order: name, seed, table and column; later seeds first, below."""
@@ -122,8 +127,8 @@ def draw_panel(
         drawn[name == DISCRETE].append(values[kept])
         if seed in diverged.get(name, {}):
             marks.append((steps[kept][-1], values[kept][-1], look.colour, alpha))
-    steps = [f["step"] for f in (*cell.series.values(), *cell.discrete.values()) if len(f)]
-    first, last = (min(map(min, steps)), max(map(max, steps))) if steps else (0, 0)
+    spans = [f["step"] for f in (*cell.series.values(), *cell.discrete.values()) if len(f)]
+    first, last = (min(map(min, spans)), max(map(max, spans))) if spans else (0, 0)
     if first < last:
         margin = 0.02 * (last - first)
         axes.set_xlim(first - margin, last + margin)
@@ -140,8 +145,7 @@ def draw_panel(
         axes.set_yscale("log")
     top = _limit(axes, drawn, log, excess, least)
     for step, value, colour, alpha in marks:
-        style = {"marker": "X", "markersize": 8, "markeredgecolor": "white", "color": colour, "linestyle": "none"}
-        axes.plot(step, min(value, top), **style, alpha=max(alpha, 0.6), zorder=5, clip_on=False)
+        axes.plot(step, min(value, top), **CROSS, color=colour, alpha=max(alpha, 0.6), zorder=5, clip_on=False)
 
 
 def _limit(axes: Axes, drawn: dict[bool, list[np.ndarray]], log: bool, excess: float | None, least: float) -> float:
@@ -228,10 +232,9 @@ def legend(figure: Figure, cells: list[PlottedCell], steps: bool, columns: int) 
             )
         )
     if any(cell.diverged() for cell in cells):
-        mark = {"marker": "X", "markersize": 8, "markeredgecolor": "white", "color": INK, "linestyle": "none"}
-        handles.append(Line2D([], [], **mark, label="Diverged: last finite point\n(on the top edge: off scale)"))
+        text = "Diverged: last finite point\n(on the top edge: off scale)"
+        handles.append(Line2D([], [], **CROSS, color=INK, label=text))
     if any(len(cell.seeds) > 1 for cell in cells):
-        faint = {"color": INK, "alpha": REPEAT_ALPHA}
-        handles.append(Line2D([], [], **faint, label="Faint: further seeds"))
+        handles.append(Line2D([], [], color=INK, alpha=REPEAT_ALPHA, label="Faint: further seeds"))
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))

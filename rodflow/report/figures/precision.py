@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from pandas import DataFrame
 
 from rodflow.catalogue import label
@@ -59,7 +60,7 @@ def draw(series: DataFrame, summary: StudySummary) -> Figure:
         row[0].set_ylabel(text)
         share_limits(row)
     legend(figure, list(cells.values()), steps=False, columns=5)
-    figure.legends[-1].set_title(NOTE, prop={"size": 8})
+    figure.legends[-1].set_title(NOTE, prop=FontProperties(size=8))
     return figure
 
 

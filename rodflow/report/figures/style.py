@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from rodflow.catalogue import ARCHITECTURES, FLOWS, LANDSCAPES, OPTIMIZERS, Dashes
 from rodflow.jobs.files import atomic
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
 
 INK = "#404040"
 """Of what belongs to no flow: thresholds, marks and notes."""
@@ -19,7 +24,7 @@ REPEAT_ALPHA = 0.35
 WIDTH_OF_TITLE = 7.2
 """Inches that the longest of the figures' titles takes, and a legend of three columns: however few panels there are."""
 
-RC = {
+RC: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -47,7 +52,7 @@ class LineStyle:
     linewidth: float = 1.5
 
     @property
-    def line(self) -> dict:
+    def line(self) -> dict[str, Any]:
         """Keyword arguments of a matplotlib line."""
         return {"color": self.colour, "linestyle": self.linestyle, "linewidth": self.linewidth}
 
@@ -68,7 +73,7 @@ def flow_style(flow: str) -> LineStyle:
     return FLOW_STYLE.get(flow, LineStyle(flow, INK, (0, (1, 3)), 1.2))
 
 
-def in_order(names, known) -> list:
+def in_order(names: Iterable[str], known: Collection[str]) -> list[str]:
     """``names`` without repeats: the known ones in the order of ``known``, then the others as they come."""
     names = list(dict.fromkeys(names))
     return [name for name in known if name in names] + [name for name in names if name not in known]
@@ -78,7 +83,7 @@ def save(figure: Figure, paths: list[Path]) -> None:
     """Write ``figure`` to each of ``paths`` (.png or .pdf), reproducibly, whole or not at all; then close it."""
     for path in map(Path, paths):
         kind = path.suffix.lstrip(".").lower()
-        metadata = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
+        metadata: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
         if kind not in metadata:
             raise ValueError(f"a figure is saved as .png or .pdf, not {path.name}")
         with atomic(path) as temporary, matplotlib.rc_context(RC):

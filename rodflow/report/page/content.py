@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def _about(config: Config) -> str:
     )
 
 
-def _charted(flows) -> list[str]:
+def _charted(flows: Collection[str]) -> list[str]:
     return [flow for flow in CHARTED if flow in flows] or list(flows)
 
 
