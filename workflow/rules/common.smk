@@ -79,7 +79,7 @@ def cell_of(wildcards):
 
 def variant_of(wildcards):
     """The variant of the precision study, the last part of its folder; empty for the grid's cells."""
-    return wildcards.variant.strip("/").rpartition("/")[2]
+    return Path(wildcards.variant).name
 
 
 def option_of_variant(wildcards):

@@ -27,7 +27,7 @@ if not INCOMPLETE:
             config=CONFIG_FILE,
             settings=lambda wildcards: CONFIG.study_settings(cell_of(wildcards)),
             code=code_digest("rodflow.pipeline.stages.precision"),
-            results=RESULTS,
+            results=lambda wildcards, output: str(Path(output[0]).parents[1]),
         shell:
             "python -m rodflow precision --config {params.config} --results {params.results}"
             " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} --seed {wildcards.seed} 2> {log}"
