@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from rodflow.config import Config
+from rodflow.config import CELL_COLUMNS, Cell, Config
 from rodflow.config.schema import SolverSettings
-from rodflow.jobs.files import read_json, read_table
-from rodflow.measures.columns import CELL
+from rodflow.jobs.files import read_model, read_table
 from rodflow.measures.errors import at_the_edge
+from rodflow.measures.summaries import FlowSummary, RunSummary
 from rodflow.pipeline.layout import discrete_file, flow_file
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
@@ -26,8 +26,8 @@ VARIANTS: dict[str, tuple[str, dict]] = {
     "map, every step": ("drift_free_rod", {"interval": 1}),
     "map, every 2nd step": ("drift_free_rod", {"interval": 2}),
     "map, every 4th step": ("drift_free_rod", {"interval": 4}),
-    "map, other rounding errors": ("drift_free_rod", {"interval": 2, "draw": 1}),
-    "map, yet other rounding errors": ("drift_free_rod", {"interval": 2, "draw": 2}),
+    "map, other rounding errors": ("drift_free_rod", {"interval": 2, "rounding_seed": 1}),
+    "map, yet other rounding errors": ("drift_free_rod", {"interval": 2, "rounding_seed": 2}),
     "ODE, order 2, step 1/2": ("drift_free_rod_ode", {"order": 2, "step": 0.5}),
     "ODE, order 2, step 1/4": ("drift_free_rod_ode", {"order": 2, "step": 0.25}),
     "ODE, order 1, step 1/2": ("drift_free_rod_ode", {"order": 1, "step": 0.5}),
@@ -38,28 +38,26 @@ ODE, ODE_HALVED = "ODE, order 2, step 1/2", "ODE, order 2, step 1/4"
 CONVERGED = 0.05
 
 
-def cell_errors(
-    config: Config, dataset: Path, folder: Path, variants: list[str], cell: tuple[str, str, int]
-) -> list[dict]:
+def cell_errors(config: Config, dataset: Path, folder: Path, variants: list[str], cell: Cell) -> list[dict]:
     """A row for each record in the edge window and variant of a cell: its error and cost up to there."""
-    run = discrete_file(folder, *cell)
-    run_cell(config, *cell, dataset, run.with_suffix(".h5"))
-    summary = read_json(run.with_suffix(".json"))
+    run = discrete_file(folder, cell)
+    run_cell(config, cell, dataset, run.with_suffix(".h5"))
+    summary = read_model(run.with_suffix(".json"), RunSummary)
     rows = []
     for variant in variants:
         flow, settings = VARIANTS[variant]
-        output = flow_file(folder, *cell, flow)
+        output = flow_file(folder, cell, flow)
         changed = config.model_copy(update={"solvers": {flow: SolverSettings(**settings)}})
-        run_flow(changed, *cell, flow, dataset, run.with_suffix(".h5"), output)
-        seconds = read_json(output.with_suffix(".json"))["seconds"]
-        for row in at_the_edge(read_table(output), summary).itertuples():
+        run_flow(changed, cell, flow, dataset, run.with_suffix(".h5"), output)
+        seconds = read_model(output.with_suffix(".json"), FlowSummary).seconds
+        for row in at_the_edge(read_table(output), summary.threshold).itertuples():
             rows.append(
-                dict(zip(CELL, cell, strict=True))
+                cell._asdict()
                 | {
                     "variant": variant,
                     "step": row.step,
                     "error": row.error,
-                    "gradients_per_step": row.gradients / (row.step - summary["flow_start"]),
+                    "gradients_per_step": row.gradients / (row.step - summary.flow_start),
                     "seconds": seconds,
                 }
             )
@@ -85,7 +83,7 @@ def curve(table: pd.DataFrame) -> pd.DataFrame:
 
     A variant that did not reach every record of the edge window is lost there, and has no mean.
     """
-    cells = table.groupby([*CELL, "variant"])
+    cells = table.groupby([*CELL_COLUMNS, "variant"])
     reached = cells["error"].count().unstack("variant")
     lost = reached.lt(reached.max(axis=1), axis=0)
     means = cells["error"].mean().unstack("variant").mask(lost)
@@ -109,12 +107,12 @@ def convergence(table: pd.DataFrame) -> pd.DataFrame:
     of the run that no model knows. NaN where a variant did not get so far.
     """
     rows = []
-    for cell, records in table.groupby(CELL, sort=False):
+    for cell, records in table.groupby(CELL_COLUMNS, sort=False):
         errors = records.pivot(index="step", columns="variant", values="error")
         running = errors.expanding().mean().where(errors.notna())
         redrawn = (running[list(REDRAWN)].div(running[DEFAULT], axis=0) - 1).abs().max(axis=1)
         chaotic = redrawn.index[redrawn > CONVERGED]
-        row = dict(zip(CELL, cell, strict=True)) | {
+        row = dict(zip(CELL_COLUMNS, cell, strict=True)) | {
             "edge_from": running.index[0],
             "chaos_from": chaotic[0] if len(chaotic) else pd.NA,
             "error_eos_mean": running[DEFAULT].iloc[-1],

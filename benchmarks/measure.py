@@ -22,7 +22,9 @@ START, UNIT = 20, 4.0
 
 def window_at_start(problem: Problem, optimizer: StepMap) -> Window:
     """The states of a run around step ``START``, below the edge."""
-    return train(problem.objective, optimizer, problem.w0, START + WINDOW_HALF_WIDTH, START).window(START)
+    return train(problem.objective, optimizer, problem.w0, START + WINDOW_HALF_WIDTH, record_interval=START).window(
+        START
+    )
 
 
 def actions(problem: Problem, optimizer: StepMap, flows: dict[str, Flow]) -> dict[str, Callable[[], Any]]:

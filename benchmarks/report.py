@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+from pydantic import BaseModel
 
 from benchmarks.accuracy import convergence, curve
-from rodflow.jobs.files import read_json, write_json, write_table
-from rodflow.measures.columns import CELL
+from rodflow.config import CELL_COLUMNS
+from rodflow.jobs.files import read_model, write_json, write_table
 from rodflow.report import markdown
 
 NUMBER = "{:.3g}"
+
+
+class Machine(BaseModel):
+    """What lies beside the table of a part."""
+
+    machine: str
 
 
 def shown(table: pd.DataFrame) -> str:
@@ -44,7 +51,7 @@ def add(folder: Path, part: str, rows: pd.DataFrame, machine: str) -> None:
 
 def measured_on(folder: Path, part: str) -> str:
     """The machine and the commit that a part was measured on, as a sentence."""
-    return read_json(folder / f"{part}.json", machine=str)["machine"]
+    return read_model(folder / f"{part}.json", Machine).machine
 
 
 def render(folder: Path, page: Path) -> str:
@@ -110,6 +117,6 @@ class Part(NamedTuple):
 
 PARTS = {
     "cost": Part(["architecture", "optimizer", "dtype", "examples", "model"], _cost),
-    "accuracy": Part([*CELL, "variant", "step"], _accuracy),
+    "accuracy": Part([*CELL_COLUMNS, "variant", "step"], _accuracy),
     "scaling": Part(["varied", "parameters", "examples", "steps"], _scaling),
 }

@@ -64,12 +64,12 @@ class RKC2:
             if remaining <= 0:
                 return self.y
             self._step(min(self.h, self.max_step, remaining), remaining)
-        raise SolverStopped(f"more than {self.max_steps} steps")
+        raise SolverStopped(f"{self.max_steps} steps did not reach t = {end:g}")
 
     def _step(self, h: float, remaining: float) -> None:
         """Try a step of size h; it ends at the requested time if it reaches that far."""
         if self.t + h <= self.t:
-            raise SolverStopped(f"step of {h:g} at t = {self.t:g}")
+            raise SolverStopped(f"the step vanishes at t = {self.t:g}: {h:g}")
         if self.age >= STEPS_BETWEEN_ESTIMATES:
             self._estimate_radius()
         stages = max(2, math.ceil(math.sqrt(1 + 1.54 * h * self.radius)))

@@ -38,5 +38,14 @@ SERIES_COLUMNS = [
 """
 STUDY_COLUMNS = ["step", "sharpness", "oscillation", "rod_length", "error"]
 """Numbers of the precision study's series, for each variant and flow."""
-LANDSCAPE_COLUMNS = ["step", "x", "y", "plus_x", "plus_y", "minus_x", "minus_y", "loss", "sharpness"]
+LANDSCAPE_NUMBERS = ["step", "x", "y", "plus_x", "plus_y", "minus_x", "minus_y", "loss", "sharpness"]
 """Numbers of a toy landscape's series, for each flow (see ``rodflow.pipeline.stages.landscape``)."""
+LANDSCAPE_COLUMNS = ["landscape", "flow", *LANDSCAPE_NUMBERS]
+"""Every step of the run and of each flow has a row:
+
+flow               ``discrete`` for the run
+x, y               the centre: the flow's, or w*_t = (w_{t-1} + 2 w_t + w_{t+1})/4 of the run
+plus_*, minus_*    the rod's ends; of the run the iterate w_t and its mirror image 2 w*_t - w_t; NaN without a rod
+loss               the mean of both ends, or at the centre without a rod; of the run, the mean of steps t and t + 1
+sharpness          the largest eigenvalue of lr times the Hessian at the centre
+"""

@@ -12,7 +12,7 @@ import pandas as pd
 from rodflow.config import Cell
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import read_model, read_table
-from rodflow.measures.columns import LANDSCAPE_COLUMNS, RECORD_COLUMNS, SERIES_COLUMNS, STUDY_COLUMNS
+from rodflow.measures.columns import LANDSCAPE_NUMBERS, RECORD_COLUMNS, SERIES_COLUMNS, STUDY_COLUMNS
 from rodflow.measures.summaries import FlowSummary, LandscapeSummary, OfCell, RunSummary, StudySummary
 from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, study_file
 
@@ -87,7 +87,7 @@ def read_study(results: Path, cell: Cell) -> Study:
 def read_landscape(results: Path, name: str) -> LandscapeRun:
     """A toy landscape."""
     file = landscape_file(results, name)
-    table = read_table(file, LANDSCAPE_COLUMNS, texts=("flow",))
+    table = read_table(file, LANDSCAPE_NUMBERS, texts=("flow",))
     for _, rows in table.groupby("flow"):
         _rising(file, rows)
     grid = read_table(grid_file(file), ("x", "y", "loss"))

@@ -24,22 +24,12 @@ from rodflow.pipeline.provenance import provenance
 from rodflow.training.curvature import Curvature
 from rodflow.training.discrete import WINDOW_HALF_WIDTH, DiscreteRun, Window, train
 
-COLUMNS = ["landscape", "flow", *LANDSCAPE_COLUMNS]
-"""Every step of the run and of each flow has a row:
-
-flow               ``discrete`` for the run
-x, y               the centre: the flow's, or w*_t = (w_{t-1} + 2 w_t + w_{t+1})/4 of the run
-plus_*, minus_*    the rod's ends; of the run the iterate w_t and its mirror image 2 w*_t - w_t; NaN without a rod
-loss               the mean of both ends, or at the centre without a rod; of the run, the mean of steps t and t + 1
-sharpness          the largest eigenvalue of lr times the Hessian at the centre
-"""
-
 
 def run_landscape(name: str, output: Path) -> None:
     """Gradient descent in float64 on the landscape ``name``, and from step 8 each of ``LANDSCAPE_FLOWS``.
 
-    ``output`` is a Parquet table with ``COLUMNS``. Beside it lie the loss over the plane (``-grid.parquet``: x, y,
-    loss) and a summary with the mean error of each flow's centre (.json). The flows have their default settings.
+    ``output`` is a Parquet table with ``LANDSCAPE_COLUMNS``. Beside it lie the loss over the plane (``-grid.parquet``:
+    x, y, loss) and a summary with the mean error of each flow's centre (.json). The flows have their default settings.
 
     Raises: ``InvalidInput`` if the run diverges before the flows start.
     """
@@ -54,7 +44,9 @@ def run_landscape(name: str, output: Path) -> None:
     for flow in LANDSCAPE_FLOWS:
         times = range(window.at + 1, landscape.steps + 1)
         tables[flow], diverged_at[flow] = flow_rows(FLOWS[flow](objective, optimizer), window, times)
-    table = pd.concat([rows.assign(flow=flow) for flow, rows in tables.items()]).assign(landscape=name)[COLUMNS]
+    table = pd.concat([rows.assign(flow=flow) for flow, rows in tables.items()]).assign(landscape=name)[
+        LANDSCAPE_COLUMNS
+    ]
     write_table(output, table)
     points, loss = landscape.grid()
     grid = pd.DataFrame({"x": points[:, 0].numpy(), "y": points[:, 1].numpy(), "loss": loss.numpy()})
@@ -80,7 +72,9 @@ def discrete_rows(run: DiscreteRun) -> pd.DataFrame:
     t, centre, iterate = run.record_steps, run.midpoints, run.states.w
     loss = (run.loss[t] + run.loss[t + 1]) / 2
     rows = torch.cat([centre, iterate, 2 * centre - iterate, loss[:, None], run.sharpness], 1)
-    return pd.DataFrame(rows.numpy(), columns=COLUMNS[3:], index=pd.Index(t.numpy(), name="step")).reset_index()
+    return pd.DataFrame(
+        rows.numpy(), columns=LANDSCAPE_COLUMNS[3:], index=pd.Index(t.numpy(), name="step")
+    ).reset_index()
 
 
 def flow_rows(flow: Flow, window: Window, times: range) -> tuple[pd.DataFrame, int | None]:
@@ -96,7 +90,7 @@ def flow_rows(flow: Flow, window: Window, times: range) -> tuple[pd.DataFrame, i
     except FlowDiverged as error:
         diverged_at = times.start + len(rows)
         log.warning("%s: %s", type(flow).__name__, error)
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS[3:], dtype=float)
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=LANDSCAPE_COLUMNS[3:], dtype=float)
     return table.reindex(times).rename_axis("step").reset_index(), diverged_at
 
 

@@ -1,0 +1,127 @@
+"""The benchmarks at the smallest sizes, and the tables that they make by hand."""
+
+import pandas as pd
+import pytest
+import torch
+from helpers.problems import network
+
+from benchmarks.accuracy import DEFAULT, HALVED, ODE_HALVED, REDRAWN, VARIANTS, convergence, curve
+from benchmarks.cost import MODELS, cell_costs
+from benchmarks.measure import in_a_process, interleaved
+from benchmarks.report import add, render, shown
+from benchmarks.scaling import unit
+from rodflow.errors import InvalidInput
+from rodflow.problems.images import Problem
+
+
+def test_costs_of_one_cell():
+    net = network()
+    rows = cell_costs(Problem(net.objective(None), net.w0), "gd", 1e-3, MODELS)
+    found = {row["model"]: row["gradient_equivalents"] for row in rows}
+    assert found["discrete"] == 1 and found["drift_free_rod"] == 4
+    assert found["rod"] > found["stable"] and found["central"] > 4
+    assert all(row["seconds"] > 0 for row in rows)
+
+
+def test_actions_take_turns():
+    order = []
+    interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, {"a": 2, "b": 1})
+    assert order == ["a", "b", "a"]
+
+
+def hungry(numbers):
+    return {"sum": float(torch.ones(numbers, dtype=torch.float64).sum())}
+
+
+def test_a_process_of_its_own_measures_its_peak():
+    found = in_a_process(hungry, 60_000_000)
+    assert found["sum"] == 60_000_000 and 150 < found["peak_mib"] < 900
+
+
+def test_unit_in_chunks():
+    found = unit(10, 50, 20, 1)
+    assert found["parameters"] == 10 * 65 + 10 * 11 + 4 * 11 and found["chunk_size"] == 20
+    assert found["seconds"] > 0
+
+
+def table():
+    """Two cells; in the second the errors part from the third record on when the rounding errors change."""
+    rows = []
+    for optimizer, jolt in (("gd", 1.0), ("adam", 2.0)):
+        for variant in VARIANTS:
+            for k, step in enumerate((100, 120, 140)):
+                error = 0.1 * {HALVED: 1.02, ODE_HALVED: 1.01}.get(variant, 1.0)
+                if variant in REDRAWN and k == 2:
+                    error *= jolt
+                cell = {"architecture": "mlp", "optimizer": optimizer, "seed": 0, "variant": variant}
+                rows.append(cell | {"step": step, "error": error, "gradients_per_step": 4.0, "seconds": 1.0})
+    return pd.DataFrame(rows)
+
+
+def test_convergence_and_chaos_by_hand():
+    calm, chaotic = convergence(table()).sort_values("optimizer", ascending=False).itertuples(index=False)
+    for row in (calm, chaotic):
+        assert row.every_step == row.every_step_before_chaos == pytest.approx(0.02)
+        assert row.ode_step_halved == row.ode_step_halved_before_chaos == pytest.approx(0.01)
+    assert calm.chaos_from is pd.NA and chaotic.chaos_from == 140 and chaotic.edge_from == 100
+    assert calm.redrawn == 0 and chaotic.redrawn == pytest.approx(1 / 3)
+
+
+def test_a_variant_that_stops_early_is_lost_and_has_no_mean():
+    whole = table()
+    stopped = whole[~((whole["variant"] == HALVED) & (whole["optimizer"] == "gd") & (whole["step"] > 100))]
+    found = curve(stopped).loc[HALVED]
+    assert found["lost"] == 1 and found["error_over_default"] == pytest.approx(1.02)
+    row = convergence(stopped).set_index("optimizer").loc["gd"]
+    assert pd.isna(row["every_step"]) and row["error_eos_mean"] == pytest.approx(0.1)
+
+
+def test_curve_is_relative_to_the_default():
+    found = curve(table())
+    assert found.loc[DEFAULT, "error_over_default"] == 1
+    assert found.loc[HALVED, "error_over_default"] == pytest.approx(1.02)
+    assert (found["lost"] == 0).all()
+
+
+def test_rows_add_to_those_of_the_same_commit(tmp_path):
+    def seconds(examples, steps, seconds):
+        rows = pd.DataFrame({"varied": "steps", "examples": examples, "steps": steps, "s": seconds})
+        return rows.dropna(axis=1, how="all")
+
+    def table():
+        return pd.read_csv(tmp_path / "scaling.csv")["s"].tolist()
+
+    add(tmp_path, "scaling", seconds(None, [1, 2], [0.1, 0.2]), "One.")
+    add(tmp_path, "scaling", seconds(None, [2, 3], [0.5, 0.3]), "One.")
+    assert table() == [0.1, 0.5, 0.3]
+    add(tmp_path, "scaling", seconds(None, [9], [0.9]), "Another.")
+    assert table() == [0.9]
+
+
+def test_page(tmp_path):
+    page = tmp_path / "page.md"
+    table().to_csv(tmp_path / "accuracy.csv", index=False)
+    with pytest.raises(InvalidInput, match="accuracy"):
+        render(tmp_path, page)
+    (tmp_path / "accuracy.json").write_text('{"machine": "A machine."}')
+    page.write_text(render(tmp_path, page))
+    assert "A machine." in page.read_text() and "## Paper-scale" not in page.read_text() and DEFAULT in page.read_text()
+
+
+def test_a_part_measured_anew_leaves_the_other_sections_of_the_page_as_they_are(tmp_path):
+    page, tables = tmp_path / "page.md", tmp_path / "tables"
+    page.write_text("# Old title\n\n<!-- accuracy -->\n\n## Errors\n\nOld.\n\n<!-- scaling -->\n\nOld too.\n")
+    tables.mkdir()
+    rows = [{"varied": "examples", "parameters": 10, "examples": n, "seconds": n / 4} for n in (1, 4)]
+    pd.DataFrame(rows).to_csv(tables / "scaling.csv", index=False)
+    (tables / "scaling.json").write_text('{"machine": "A machine."}')
+    page.write_text(found := render(tables, page))
+    assert found.startswith("# Old title\n") and "## Errors\n\nOld." in found and "Old too" not in found
+    assert "| 10 | 1 | 0.25 | 1 |" in found and render(tables, page) == found
+
+
+def test_shown():
+    assert shown(pd.DataFrame({"a_b": [1234567, 2], "c": [0.12345, float("nan")]})).splitlines()[2:] == [
+        "| 1,234,567 | 0.123 |",
+        "| 2 | – |",
+    ]

@@ -1,0 +1,144 @@
+"""fidelity.csv by hand, its figure, and the onset on a real cell: when run and flows begin to oscillate."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers.drawings import experiment, sticks_out, texts
+from helpers.problems import optimizer
+from helpers.summaries import run_summary
+
+from rodflow.flows.drift_free_rod import DriftFreeRod
+from rodflow.flows.integrate import integrate
+from rodflow.flows.rod import RodFlow
+from rodflow.measures.constants import ONSET
+from rodflow.measures.fidelity import FIDELITY_COLUMNS, fidelity, fidelity_row
+from rodflow.problems.images import digits
+from rodflow.report.figures import fidelity as figure
+from rodflow.report.figures.style import save
+from rodflow.report.summary import fidelity_in_brief
+from rodflow.training.discrete import train
+
+RUN = run_summary()
+ERRORS = {"architecture": "mlp", "optimizer": "gd", "flow": "rod", "seed": 0, "error_eos_mean": 0.5}
+
+
+def records():
+    """A run that is at the edge from step 60 on and oscillates from step 70 on."""
+    steps = np.arange(10, 101, 10)
+    sharpness = np.where(steps < 60, 1.0, 2.0)
+    oscillation = np.where(steps >= 70, 0.2, 1e-6)
+    return pd.DataFrame({"step": steps, "sharpness": sharpness, "oscillation_along_sharpest": oscillation})
+
+
+def series():
+    """A flow of that run with known ratios: it oscillates 10 steps later, half as far."""
+    run = records()
+    run = run[run["step"] > 20].reset_index(drop=True)
+    edge = run["step"] >= 60
+    return pd.DataFrame(
+        {
+            "step": run["step"],
+            "error": 0.1,
+            "relative_error": np.where(run["step"] == 30, 9.0, np.where(edge, 5.0, 0.01 * run["step"])),
+            "discrete_sharpness": run["sharpness"],
+            "sharpness": 1.1 * run["sharpness"],
+            "predicted_loss": 0.9,
+            "discrete_loss": 0.6,
+            "rod_length": 0.1,
+            "oscillation": 0.2,
+            "rod_along_sharpest": np.where(run["step"] >= 80, 0.1, 0.0),
+            "alignment_sharpest": 0.7,
+            "alignment_oscillation": 0.8,
+        }
+    )
+
+
+def test_a_row_by_hand():
+    row = fidelity_row(series(), ERRORS, records(), RUN)
+    assert set(row) <= set(FIDELITY_COLUMNS)
+    assert row["relative_error_before_edge"] == pytest.approx(0.5)  # at step 50; the first record does not count
+    assert row["sharpness_ratio"] == pytest.approx(1.1)
+    assert row["predicted_loss_ratio"] == pytest.approx(1.5)
+    assert row["rod_length_ratio"] == pytest.approx(0.5)
+    assert (row["alignment_sharpest"], row["alignment_oscillation"]) == pytest.approx((0.7, 0.8))
+    assert (row["discrete_onset_step"], row["onset_step"]) == (70, 80)
+
+
+def test_a_flow_without_a_rod_has_no_onset():
+    frame = series()
+    frame[["rod_length", "rod_along_sharpest", "alignment_sharpest", "alignment_oscillation"]] = np.nan
+    table = fidelity([fidelity_row(frame, ERRORS, records(), RUN)])
+    assert table["onset_step"].isna().all() and table["discrete_onset_step"].tolist() == [70]
+    assert "| rod | 1 | 0.5 | 0 | 1.500 | – | – |" in fidelity_in_brief(table)
+
+
+def test_it_counts_onsets_within_a_tenth():
+    frame = series()
+    frame["rod_along_sharpest"] = np.where(frame["step"] >= 70, 0.1, 0.0)
+    rows = [fidelity_row(f, ERRORS, records(), RUN) for f in (frame, series())]
+    assert fidelity_in_brief(fidelity(rows)).strip().endswith("| 0.500 | 1 |")
+
+
+def test_a_run_that_diverged_at_once_is_a_row_without_numbers():
+    frame = series().astype({"step": int})
+    frame.loc[:, frame.columns != "step"] = np.nan
+    lost = records()
+    lost[["sharpness", "oscillation_along_sharpest"]] = np.nan
+    table = fidelity([fidelity_row(frame, ERRORS | {"error_eos_mean": np.nan}, lost, RUN)])
+    numbers = [name for name in FIDELITY_COLUMNS if name not in ERRORS]
+    assert table[numbers].isna().all(axis=None)
+
+
+def test_the_figure_draws(tmp_path):
+    flows = sorted({flow for flow, _ in experiment()[0]})
+    ratios = dict(zip(flows, (1, 1.2, 3, np.nan), strict=True))
+    rows = [
+        {"architecture": a, "optimizer": o, "flow": f, "seed": 0, "error_eos_mean": 0.1 * r, "sharpness_ratio": r}
+        for a in ("mlp", "vit") for o in ("gd", "adam") for f, r in ratios.items()
+    ]  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = figure.draw(pd.DataFrame(rows).reindex(columns=FIDELITY_COLUMNS))
+        assert [axes.get_title("left") for axes in drawn.axes[:2]] == ["MLP", "ViT"]
+        save(drawn, [tmp_path / "a.png", tmp_path / "a.pdf"])
+    assert (tmp_path / "a.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("kept", [[], ["mlp"]])
+def test_the_figure_of_cells_that_are_not_at_the_edge(kept, tmp_path):
+    """Each panel without a number says so, and nothing warns."""
+    rows = [
+        {"architecture": a, "optimizer": o, "flow": f, "seed": 0, "error_eos_mean": 0.1, "sharpness_ratio": 1.0}
+        for a in ("mlp", "vit") for o in ("gd", "adam") for f in ("stable_corrected", "rod_low_rank", "rod", "central")
+    ]  # fmt: skip
+    table = pd.DataFrame(rows).reindex(columns=FIDELITY_COLUMNS)
+    table.loc[~table["architecture"].isin(kept), ["error_eos_mean", "sharpness_ratio"]] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = figure.draw(table)
+        assert texts(drawn).count("not at the edge") == 2 * (2 - len(kept))
+        assert sticks_out(drawn) == sticks_out(figure.draw(table[table["architecture"] == "mlp"])) == []
+        save(drawn, [tmp_path / "a.png", tmp_path / "a.pdf"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_onset_on_a_real_cell(dtype):
+    """A perceptron on digits: the drift-free rod sets in with the run, in either precision; the other one does not."""
+    settings = {"examples": 50, "sizes": {"widths": (8, 8)}, "device": "cpu"}
+    problem, double = (digits("mlp", dtype=d, **settings) for d in (dtype, torch.float64))
+    ours, steps = optimizer("gd", 0.2), 160
+    run = train(problem.objective, ours, problem.w0, steps, record_interval=5)
+    late = run.record_steps >= 20
+    level = ONSET * float(run.oscillation_along_sharpest[late].max())
+    discrete = int(run.record_steps[late & (run.oscillation_along_sharpest >= level)][0])
+    onset = {}
+    for kind in (DriftFreeRod, RodFlow):
+        flow = kind(double.objective, ours)
+        table = integrate(flow, run.window(20), steps - 20, 5, reference=run, dtype=torch.float64).series
+        reached = table.loc[table["rod_along_sharpest"] >= level, "step"]
+        onset[kind] = reached.iloc[0] if len(reached) else np.inf
+    assert abs(onset[DriftFreeRod] - discrete) <= 0.1 * discrete
+    assert onset[RodFlow] > discrete

@@ -1,0 +1,124 @@
+"""The figures: reproducible files, and drawings of what diverged."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.drawings import DRAWN_FLOWS as FLOWS
+from helpers.drawings import experiment, texts
+
+import rodflow.catalogue
+from rodflow.report.figures import architecture, cell, overview, panels
+from rodflow.report.figures.style import FLOW_STYLE, save
+
+OPTIMIZERS = list(rodflow.catalogue.OPTIMIZERS)[:9]
+
+
+def table():
+    rng = np.random.default_rng(3)
+    centre = {"stable": 0.0, "stable_corrected": -0.1, "rod": -1.2, "rod_low_rank": -1.5}
+
+    def ratio(flow):
+        return 10 ** (centre[flow] + 0.4 * rng.normal())
+
+    rows = [
+        {"architecture": a, "optimizer": o, "flow": f, "seed": s, "ratio_to_stable": ratio(f)}
+        for a in ("mlp", "cnn", "vit") for o in OPTIMIZERS for f in FLOWS for s in range(3)
+    ]  # fmt: skip
+    errors = pd.DataFrame(rows)
+    errors.loc[errors.flow == "stable", "ratio_to_stable"] = 1.0
+    errors.loc[(errors.optimizer == "gd") & (errors.architecture == "vit"), "ratio_to_stable"] = np.nan
+    errors.loc[(errors.optimizer == "adam") & (errors.seed == 1), "ratio_to_stable"] = np.nan
+    return errors
+
+
+def drawings():
+    diverged = experiment(flow_lost={("stable", 0): 620, ("stable", 1): 700})
+    empty = experiment(seeds=1, lost=0)
+    two_more = table().replace({"flow": {"rod": "drift_free_rod", "rod_low_rank": "central"}})
+    five_flows = pd.concat([table(), two_more[two_more.flow.isin(["drift_free_rod", "central"])]])
+    empty_flows = experiment(seeds=1, lost=0, flow_lost={(f, 0): 0 for f in FLOWS})
+    return {
+        "cell": lambda: cell.draw(*experiment(), "mlp", "adam"),
+        "cell_flow_diverged": lambda: cell.draw(*diverged, "mlp", "adam"),
+        "cell_run_diverged": lambda: cell.draw(*experiment(lost=600), "cnn", "gd"),
+        "cell_empty": lambda: cell.draw(*empty, "vit", "nadam"),
+        "cell_nothing": lambda: cell.draw(*empty_flows, "vit", "nadam"),
+        "cell_no_runs": lambda: cell.draw({}, {}, 2.0, "vit", "nadam"),
+        "architecture": lambda: architecture.draw(
+            {o: experiment(threshold=2.0 + i) for i, o in enumerate(OPTIMIZERS)}
+            | {"gd": diverged, "nadam": empty_flows},
+            "mlp",
+        ),
+        "overview": lambda: overview.draw(table()),
+        "overview_two_rows": lambda: overview.draw(five_flows),
+        "overview_nan": lambda: overview.draw(table().assign(ratio_to_stable=np.nan)),
+    }
+
+
+@pytest.mark.parametrize("name", drawings())
+def test_files_have_the_same_bytes_each_time_and_nothing_warns(name, tmp_path):
+    written = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for attempt in ("first", "second"):
+            paths = [tmp_path / attempt / f"{name}.png", tmp_path / attempt / f"{name}.pdf"]
+            save(drawings()[name](), paths)
+            written.append([path.read_bytes() for path in paths])
+            assert {path.name for path in (tmp_path / attempt).iterdir()} == {f"{name}.png", f"{name}.pdf"}
+    assert written[0] == written[1]
+    assert written[0][0].startswith(b"\x89PNG") and written[0][1].startswith(b"%PDF")
+
+
+def test_divergence_is_told_apart():
+    figures = drawings()
+    assert "diverged" not in texts(figures["cell"]()).lower()
+    by_flow = texts(figures["cell_flow_diverged"]())
+    assert "Stable flow\n(diverged at steps 620, 700)" in by_flow and by_flow.count("(diverged") == by_flow.count(
+        "Stable flow\n"
+    )
+    by_run = texts(figures["cell_run_diverged"]())
+    assert "Discrete run\n(diverged at step 600)" in by_run and by_run.count("(diverged") == by_run.count(
+        "Discrete run\n"
+    )
+    assert texts(figures["cell_nothing"]()).count("no data: the run diverged") == 4
+
+
+def test_title_and_labels():
+    figure = drawings()["cell"]()
+    assert figure.get_suptitle() == "MLP, Adam"
+    assert {axes.get_xlabel() for axes in figure.axes} == {"optimizer step"}
+
+
+def test_lines_differ_in_dashes_too():
+    assert len({look.colour for look in FLOW_STYLE.values()}) == len(FLOW_STYLE)
+    assert len({(look.linestyle, look.linewidth) for look in FLOW_STYLE.values()}) == len(FLOW_STYLE)
+
+
+def test_overview_numbers():
+    values = [0.012345, 1.04, 9.96, 0.996, 123.0, 0.0, 3.21e-5, 1.0]
+    shown = ["0.012", "1.0", "10", "1.0", "120", "0", "3.2e-05", "1.0"]
+    assert [overview.two_digits(value) for value in values] == shown
+    assert overview.two_digits(float("nan")) == "–"
+
+
+def test_edge_intervals_by_hand():
+    """Records every 10 steps; at 0.9 thresholds of 2 and above at steps 20, 30 and 50."""
+    records = pd.DataFrame({"step": [10, 20, 30, 40, 50], "sharpness": [1.0, 1.8, 2.5, np.nan, 1.9]})
+    assert panels.edge_intervals(records, 2.0) == [(15, 35), (45, 55)]
+    assert panels.edge_intervals(records.iloc[1:2], 2.0) == [(19.5, 20.5)]
+    assert panels.edge_intervals(records.iloc[:1], 2.0) == panels.edge_intervals(records.iloc[:0], 2.0) == []
+
+
+def test_other_formats_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"\.png or \.pdf"):
+        save(drawings()["overview"](), [tmp_path / "a.jpg"])
+
+
+def test_needs_no_torch():
+    modules = ", ".join(f"rodflow.report.figures.{name}" for name in ("cell", "architecture", "overview", "landscape"))
+    check = f"import sys, {modules}; sys.exit(bool({{'torch', 'h5py', 'matplotlib.pyplot'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -1,0 +1,199 @@
+"""The page of a run: charts to the point, links that lead somewhere, and a browser that shows it whole at any width."""
+
+import json
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from html import unescape
+
+import numpy as np
+import pytest
+from helpers.checkout import smoke
+from helpers.pages import Reader
+from rodflow.report.page.chart import HEIGHT, LEFT, RIGHT, WIDTH, Line, svg
+
+from rodflow import config as configuration
+from rodflow.pipeline.finished import everything
+from rodflow.pipeline.stages.everything import run_everything
+from rodflow.pipeline.stages.figure import draw_figure
+from rodflow.pipeline.stages.page import lay_out, other_figures
+from rodflow.report.figures.style import flow_style
+
+SMOKE = smoke()
+NARROW = {
+    "architectures": ["mlp"],
+    "flows": ["stable", "rod", "drift_free_rod"],
+    "precision_cells": [],
+    "landscapes": [],
+}
+VOID = {"meta", "link", "br", "img", "path", "rect"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The config, results folder and page of a small run, its figures drawn."""
+    root = tmp_path_factory.mktemp("page")
+    config = configuration.parse(SMOKE | NARROW)
+    run_everything(config, root)
+    results, figures = root / "results/smoke", root / "figures/smoke"
+    for optimizer in config.optimizers:
+        stem = figures / f"cells/mlp-{optimizer}"
+        draw_figure(config, results, "cell", stem, architecture="mlp", optimizer=optimizer)
+    for name in other_figures(config, everything(config)):
+        kind, _, of = name.partition("/")
+        kind = kind.removesuffix("s") if of else kind
+        draw_figure(config, results, kind, figures / name, **({kind: of} if of else {}))
+    lay_out(config, results, figures / "index.html")
+    return config, results, figures
+
+
+def line(values, stopped=False):
+    return Line(flow_style("rod"), np.arange(len(values), dtype=float), np.array(values, float), stopped)
+
+
+def points(chart):
+    path = next(p for p in ElementTree.fromstring(chart).iter() if p.get("stroke-width") == "1.5")
+    return [(kind, float(x), float(y)) for kind, x, y in re.findall(r"([ML])([\d.]+) ([\d.]+)", path.get("d"))]
+
+
+def test_chart_is_logarithmic_and_fills_its_width():
+    (_, x0, y0), (_, x1, y1), (_, x2, y2) = points(svg([line([1.0, 10.0, 100.0])], [], ""))
+    assert (x0, x2) == (LEFT, WIDTH - RIGHT)
+    assert x1 == pytest.approx((x0 + x2) / 2, abs=0.1)
+    assert y0 > y1 > y2
+    assert y0 - y1 == pytest.approx(y1 - y2, abs=0.11)  # drawn to a tenth
+
+
+def test_chart_has_gaps_a_cross_and_a_clipped_shade():
+    chart = svg([line([1.0, np.nan, 2.0, 3.0, 0.0], stopped=True)], [(-5.0, 1.0), (8.0, 9.0)], "a <b>")
+    assert [kind for kind, *_ in points(chart)] == ["M", "M", "L"]
+    drawing = ElementTree.fromstring(chart)
+    assert drawing.get("aria-label") == "a <b>"
+    (shade,) = drawing.findall("{*}rect")
+    assert float(shade.get("x")) == LEFT
+    assert 0 < float(shade.get("width")) < WIDTH - LEFT - RIGHT
+    assert sum("l8 8m0 -8l-8 8" in path.get("d") for path in drawing.findall("{*}path")) == 1
+
+
+@pytest.mark.parametrize("values", [[np.nan, np.nan], [5.0, 5.0], [3.0]])
+def test_chart_of_nearly_nothing(values):
+    chart = svg([line(values, stopped=True)], [], "")
+    ElementTree.fromstring(chart)
+    assert ("no data" in chart) == bool(np.isnan(values).all())
+    assert not re.search(r"nan|inf", chart)
+    assert all(0 <= y <= HEIGHT for _, _, y in points(chart)) if "no data" not in chart else True
+
+
+def test_page_is_whole_and_leads_to_files_beside_it(made, tmp_path):
+    _, _, figures = made
+    moved = shutil.copytree(figures, tmp_path / "elsewhere")
+    text = (moved / "index.html").read_text()
+    page = Reader(text)
+    assert page.open == [] and page.mute == []
+    assert "script" not in page.tags
+    assert text.count('<article class="cell"') == 2
+    assert len(page.targets) > 20
+    for target in page.targets:
+        if target.startswith("#"):
+            assert target[1:] in page.names
+        elif target != "data:,":
+            assert (moved / target).is_file(), target
+
+
+def test_page_shows_each_cells_numbers_config_code_machine_and_command(made):
+    _, results, figures = made
+    text = unescape((figures / "index.html").read_text())
+    cell = text[text.index('id="mlp-adam"') : text.index("</article>", text.index('id="mlp-adam"'))]
+    summary = json.loads((results / "discrete/mlp-adam-seed0.json").read_text())
+    assert f"{summary['parameters']:,}" in cell
+    assert summary["provenance"]["platform"] in cell
+    assert (summary["provenance"]["commit"] or "unknown") in cell
+    assert "learning_rate: 0.002" in cell
+    assert "snakemake --cores 2 figures/smoke/cells/mlp-adam.png --configfile results/smoke/config.yaml" in cell
+    assert [label in cell for label in ("Stable flow", "Rod flow, drift-free")] == [True, True]
+    assert text.count('<tr><th scope="row">tracks the run') == 2
+    assert 'class="verdict' in text
+
+
+def test_page_escapes_what_it_is_told(made, tmp_path):
+    config, results, _ = made
+    copy = shutil.copytree(results, tmp_path / "results")
+    file = copy / "discrete/mlp-gd-seed0.json"
+    summary = json.loads(file.read_text())
+    summary["provenance"]["platform"] = "<script>alert(1)</script>"
+    file.write_text(json.dumps(summary))
+    lay_out(config, copy, tmp_path / "index.html")
+    text = (tmp_path / "index.html").read_text()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "script" not in Reader(text).tags
+
+
+def test_page_of_a_run_that_diverged(tmp_path):
+    """Every number is a dash and every chart says so; the page stands."""
+    config = configuration.parse(
+        SMOKE | NARROW | {"optimizers": ["gd"], "flows": ["stable", "central"], "learning_rates": {"mlp": {"gd": 1e4}}}
+    )
+    run_everything(config, tmp_path)
+    lay_out(config, tmp_path / "results/smoke", tmp_path / "index.html")
+    text = (tmp_path / "index.html").read_text()
+    assert Reader(text).open == []
+    assert "no data" in text and "stopped at" in text
+    assert "not tested" in text and "nan" not in text.split("<main>")[1].split("<details>")[0].lower()
+
+
+def test_same_files_same_page(made, tmp_path):
+    config, results, figures = made
+    lay_out(config, results, tmp_path / "index.html")
+    assert (tmp_path / "index.html").read_bytes() == (figures / "index.html").read_bytes()
+
+
+# A window cannot be as narrow as a phone, a frame can. It is measured when all that it holds has loaded.
+FRAME = """<!doctype html><style>body { margin: 0 } iframe { border: 0; display: block }</style>
+<iframe src="page/index.html" width="WIDTH" height="2000"></iframe><script>
+addEventListener("load", () => {
+  const view = frames[0], page = view.document, images = [...page.images];
+  for (const section of page.querySelectorAll("details")) section.open = true;
+  const fixed = [...page.body.querySelectorAll("*")].filter(e => !e.closest(".scroll, svg"));
+  const wide = fixed.filter(e => e.getBoundingClientRect().right > view.innerWidth + 1);
+  document.documentElement.dataset.seen = JSON.stringify({
+    width: view.innerWidth, content: page.documentElement.scrollWidth,
+    wide: wide.map(e => e.outerHTML.slice(0, 80)),
+    scrolled: [...page.querySelectorAll(".scroll")].filter(e => e.scrollWidth > e.clientWidth).length,
+    claims: getComputedStyle(page.querySelector(".claims td")).display,
+    images: images.length, broken: images.filter(i => !i.naturalWidth).map(i => i.src),
+    charts: [...page.querySelectorAll("article svg")].map(e => e.getBoundingClientRect().width),
+  });
+});
+</script>"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_in_a_browser(made, tmp_path, width):
+    """Headless Chromium shows the page at this width without overflow, broken images or messages on its console."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert browser, "no Chromium: install it, or leave the marker `browser` out"
+    page = shutil.copytree(made[2], tmp_path / "page") / "index.html"
+    page.write_text(page.read_text().replace('loading="lazy"', ""))
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.replace("WIDTH", str(width)))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={tmp_path}/user"]
+    options += ["--enable-logging=stderr", "--allow-file-access-from-files", f"--window-size={max(width, 500)},2000"]
+
+    def run(*words):
+        return subprocess.run([browser, *options, *words, frame.as_uri()], capture_output=True, text=True, timeout=120)
+
+    shown = run("--dump-dom")
+    seen = json.loads(unescape(re.search(r'data-seen="([^"]*)"', shown.stdout).group(1)))
+    assert seen["width"] == width
+    assert seen["content"] <= width
+    assert seen["wide"] == []
+    assert seen["scrolled"] == 0
+    assert seen["claims"] == ("table-cell" if width == 1280 else "block")
+    assert (seen["images"], seen["broken"]) == (len(other_figures(made[0], everything(made[0]))), [])
+    assert len(seen["charts"]) == 2 and min(seen["charts"]) > 200
+    assert "CONSOLE" not in shown.stderr
+    picture = tmp_path / f"{width}.png"
+    run(f"--screenshot={picture}")
+    assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 20_000

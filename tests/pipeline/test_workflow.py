@@ -1,0 +1,236 @@
+"""The DAG: it runs, it reruns only what a change touches, it survives an interruption, it refuses a wrong config."""
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.checkout import (
+    NARROW,
+    ROOT,
+    assert_equal,
+    copy_project,
+    environment,
+    interruptible,
+    outputs,
+    read_without_times,
+    snakemake,
+    wait_for,
+)
+from helpers.images import cifar_arrays
+
+from rodflow import config as configuration
+from rodflow.jobs import forkserver
+
+
+def run(folder: Path, *words: str, narrow: tuple[str, ...] = NARROW, cores: int = 2) -> str:
+    ended = subprocess.run(
+        snakemake(*words, narrow=narrow, cores=cores), cwd=folder, env=environment(), capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    folder = copy_project(tmp_path_factory.mktemp("project"))
+    run(folder)
+    return folder
+
+
+def planned(project: Path, narrow: tuple[str, ...] = NARROW) -> set[str]:
+    """The rules that would run now."""
+    text = run(project, "--dry-run", narrow=narrow)
+    return set(re.findall(r"^(?:local)?rule (\w+):$", text, re.MULTILINE)) - {"all"}
+
+
+@pytest.fixture
+def restored(project):
+    """Undo a test's change to the sources."""
+    before = {path: path.read_text() for path in (project / "rodflow").rglob("*.py")}
+    yield project
+    for path, text in before.items():
+        if path.read_text() != text:
+            path.write_text(text)
+
+
+def test_every_output_is_there_and_a_second_run_does_nothing(project):
+    errors = pd.read_csv(project / "results/smoke/tables/errors.csv")
+    assert list(errors["flow"]) == ["stable", "rod"]
+    assert len(pd.read_csv(project / "results/smoke/tables/precision.csv")) == 3
+    drawn = ("cells/mlp-gd", "architectures/mlp", "overview", "fidelity", "precision/mlp-gd", "landscapes/valley")
+    for name in drawn:
+        for suffix in (".png", ".pdf", ".json"):
+            assert (project / f"figures/smoke/{name}{suffix}").stat().st_size > 0
+    assert "half-difference rod flow" in (project / "results/smoke/tables/REPLICATION.md").read_text()
+    assert 'id="mlp-gd"' in (project / "figures/smoke/index.html").read_text()
+    assert planned(project) == set()
+
+
+def test_one_core_makes_the_same_bytes_as_two(project, tmp_path):
+    """Tables, series, PNG and PDF of the grid, columns of measured time aside."""
+    alone = copy_project(tmp_path / "alone")
+    run(alone, cores=1, narrow=(*NARROW, "landscapes=[]", "precision_cells=[]"))
+    of_grid = {name: of_two for name, of_two in outputs(project).items() if not re.search("landscapes|precision", name)}
+    assert {".csv", ".parquet", ".h5", ".png", ".pdf"} <= {Path(name).suffix for name in of_grid}
+    assert_equal(alone, of_grid)
+
+
+@pytest.mark.skipif(not forkserver.SUPPORTED, reason="the fork server is for Linux")
+def test_jobs_are_forks_of_one_server_that_ends_with_the_run(project):
+    log = project / "results/smoke/logs/forkserver.log"
+    before = log.read_text()
+    begun = re.findall(r"(\d+) begins: (\w+)", before)
+    assert len(begun) == len(re.findall(r"\d+ ends: 0", before))
+    # the first jobs do not wait for the server; those that need all others come when it is there
+    assert {"tables", "figure"} <= {stage for _, stage in begun}
+    assert before.endswith("ended\n")
+    planned(project)
+    assert log.read_text() == before  # a dry run starts none
+
+
+def test_changed_plotting_draws_again_and_trains_nothing(restored):
+    with open(restored / "rodflow/figures/style.py", "a") as file:
+        file.write("\n# changed\n")
+    kinds = ("cell", "architecture", "table", "precision", "landscape")
+    assert planned(restored) == {f"{kind}_figure" for kind in kinds} | {"page"}
+
+
+def test_changed_flows_integrate_again_and_train_nothing(restored):
+    with open(restored / "rodflow/flows/rod.py", "a") as file:
+        file.write("\n# changed\n")
+    rules = planned(restored)
+    assert {"flow", "tables", "cell_figure", "precision", "precision_table", "precision_figure"} <= rules
+    assert not {"dataset", "discrete"} & rules
+
+
+def test_changed_training_trains_again(restored):
+    with open(restored / "rodflow/discrete.py", "a") as file:
+        file.write("\n# changed\n")
+    assert {"discrete", "flow"} <= planned(restored)
+
+
+def test_report_holds_every_figure_and_table(project):
+    run(project, "--report", "report.html")
+    report = (project / "report.html").read_text()
+    found = [*project.glob("figures/**/*.png"), *project.glob("results/smoke/tables/*.*")]
+    shown = {str(path.relative_to(project)) for path in found if path.suffix != ".json"}
+    assert len(shown) == 13
+    for path in shown:
+        assert path in report, path
+    for category in ("Cells", "Architectures", "All cells", "Precision", "Landscapes", "Tables"):
+        assert f'"{category}"' in report, category
+
+
+def test_the_run_is_collected_where_that_is_asked_for(project):
+    run(project, "--keep-going", "reference")  # a flag: --configfile takes all words up to the next
+    assert len(pd.read_csv(project / "reference/cells.csv")) == 1
+    assert planned(project) == set()
+    ended = subprocess.run(
+        snakemake("--keep-going", "reference-check"), cwd=project, env=environment(), capture_output=True, text=True
+    )
+    assert ended.returncode != 0
+    assert "error: optimizer: got 'rmsprop', allowed: one of the config's: gd" in ended.stderr
+
+
+def test_another_checkpoint_interval_runs_nothing(project):
+    assert planned(project, narrow=(*NARROW, "checkpoint_seconds=5")) == set()
+
+
+def test_another_optimizer_leaves_finished_cells_alone(project):
+    text = run(project, "--dry-run", narrow=("architectures=['mlp']", "optimizers=['gd','adam']", NARROW[2]))
+    assert "mlp-adam-seed0.h5" in text
+    assert "output: results/smoke/discrete/mlp-gd-seed0.h5" not in text
+
+
+def test_interrupted_and_started_again_gives_the_same_numbers(project, tmp_path):
+    folder = copy_project(tmp_path / "again")
+    grid = (*NARROW, "landscapes=[]", "precision_cells=[]")
+    process = subprocess.Popen(
+        snakemake(narrow=grid),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=interruptible,
+    )
+    wait_for(lambda: list(folder.glob("results/smoke/discrete/*.h5")), seconds=300)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=300)
+    assert not (folder / "results/smoke/tables/errors.csv").exists()
+    run(folder, narrow=grid)
+    pd.testing.assert_frame_equal(
+        *(read_without_times(f / "results/smoke/tables/errors.csv") for f in (project, folder))
+    )
+
+
+def test_no_studied_cells_no_study(project):
+    text = run(project, "--dry-run", "--forceall", narrow=(*NARROW, "precision_cells=[]"))
+    assert "rule precision" not in text
+
+
+@pytest.mark.parametrize(
+    ("narrow", "refusal"),
+    [
+        (("optimizers=['sgdd']",), "optimizers.0: got 'sgdd'"),
+        ((*NARROW, "seeds=[0,010]"), "seeds.1: got '010'"),  # a number between brackets that no file may hold
+    ],
+)
+def test_a_wrong_config_is_refused_by_name(project, narrow, refusal):
+    words = snakemake("--dry-run", narrow=narrow)
+    ended = subprocess.run(words, cwd=project, env=environment(), capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert refusal in ended.stdout + ended.stderr
+
+
+def test_a_key_given_twice_is_refused_by_name(project):
+    twice = project / "config" / "twice.yaml"
+    twice.write_text((project / "config" / "smoke.yaml").read_text() + "steps: 80\n")
+    words = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", "--configfile", str(twice)]
+    ended = subprocess.run(words, cwd=project, env=environment(), capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert "the key steps is there twice" in ended.stdout + ended.stderr
+
+
+@pytest.fixture(scope="module")
+def with_images(tmp_path_factory) -> Path:
+    """A copy of the project with the file of images that the README's command names."""
+    folder = copy_project(tmp_path_factory.mktemp("with_images"))
+    np.savez(folder / "my.npz", **cifar_arrays(40))
+    return folder
+
+
+def test_readmes_commands_with_a_file_of_images(with_images):
+    lines = re.findall(r"^snakemake .*my\.npz.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        words = [sys.executable, "-m", *shlex.split(line, comments=True), "--dry-run", "--quiet"]
+        ended = subprocess.run(words, cwd=with_images, env=environment(), capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_values_between_brackets_on_the_command_line(with_images):
+    """What the jobs are given has the types that a config file would give it."""
+    said = (
+        "run=said",
+        'data={"dataset": "cifar10", "file": "my.npz", "examples": 12, "classes": [0,1,2,3], normalise: false}',
+        "seeds=[0,1]",
+        "chunk_size=null",
+        "solvers={rod: {rtol: 1e-3, max_steps: 500}, rod_low_rank: {rank: 3}}",
+        "learning_rates={mlp: {gd: 0.25, adam: 2e-3}}",
+        "sizes={mlp: {widths: [6, 5]}}",
+    )
+    run(with_images, narrow=(*NARROW, *said, "--", "results/said/dataset.npz"))
+    config = configuration.load(with_images / "results/said/config.yaml")
+    assert config.data == configuration.Data(
+        dataset="cifar10", file="my.npz", examples=12, classes=[0, 1, 2, 3], normalise=False
+    )
+    assert (config.seeds, config.chunk_size, config.sizes.mlp.widths) == ([0, 1], None, [6, 5])
+    rates = [config.learning_rates[a][o] for a, o in (("mlp", "gd"), ("mlp", "adam"), ("vit", "gd"))]
+    assert rates == [0.25, 2e-3, 0.1]  # the last is the file's
+    assert (config.solvers["rod"].rtol, config.solvers["rod"].max_steps) == (1e-3, 500)

@@ -1,0 +1,124 @@
+"""The networks and their derivatives up to the third against finite differences."""
+
+import pytest
+import torch
+from helpers.problems import SIZES, central_difference, network
+from torch import nn
+from torch.func import grad, jvp
+
+from rodflow.errors import InvalidInput
+from rodflow.problems.architectures import Attention, LayerNorm, build
+from rodflow.training.objective import flat_parameters
+
+ARCHITECTURES = ["mlp", "cnn", "vit"]
+
+
+def directions(d, count=2):
+    generator = torch.Generator().manual_seed(5)
+    return torch.randn(count, d, generator=generator, dtype=torch.float64)
+
+
+def close(a, b, rtol=1e-7, atol=1e-9):
+    torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("criterion", ["mse", "cross_entropy"])
+def test_gradient_and_hessian_product_against_finite_differences(architecture, criterion):
+    net = network(architecture, criterion)
+    objective = net.objective()
+    for v in directions(len(net.w0)):
+        close(objective.gradient(net.w0) @ v, central_difference(objective.value, net.w0, v))
+        close(objective.hessian_vector_product(net.w0, v), central_difference(objective.gradient, net.w0, v))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_third_derivative_against_finite_differences(architecture):
+    net = network(architecture, "cross_entropy")
+    objective = net.objective()
+    u, v = directions(len(net.w0))
+
+    def product(w):
+        return jvp(grad(net.loss), (w,), (v,))[1]
+
+    close(product(net.w0), objective.hessian_vector_product(net.w0, v), rtol=1e-10)
+    third = jvp(product, (net.w0,), (u,))[1]
+    close(third, central_difference(lambda w: objective.hessian_vector_product(w, v), net.w0, u), rtol=1e-6, atol=1e-8)
+
+
+def test_layer_norm_is_torchs():
+    norm, x = LayerNorm(6).double(), directions(6, 4)
+    with torch.no_grad():
+        norm.gain.copy_(torch.linspace(0.5, 2, 6))
+        norm.bias.copy_(torch.linspace(-1, 1, 6))
+    close(norm(x), nn.functional.layer_norm(x, (6,), norm.gain, norm.bias, norm.eps), rtol=1e-12, atol=1e-12)
+
+
+def test_attention_is_torchs():
+    ours, x = Attention(8, 2).double(), directions(15 * 8, 1).reshape(3, 5, 8)
+    theirs = nn.MultiheadAttention(8, 2, batch_first=True, dtype=torch.float64)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(ours.qkv.weight)
+        theirs.in_proj_bias.copy_(ours.qkv.bias)
+        theirs.out_proj.weight.copy_(ours.out.weight)
+        theirs.out_proj.bias.copy_(ours.out.bias)
+    close(ours(x), theirs(x, x, x, need_weights=False)[0], rtol=1e-12, atol=1e-12)
+
+
+def test_layer_norm_third_derivative():
+    norm, weights = LayerNorm(5).double(), directions(5, 1)[0]
+    x, (u, v) = torch.linspace(-1, 2, 5, dtype=torch.float64) ** 2, directions(5)
+
+    def f(x):
+        return (weights * torch.sin(norm(x))).sum()
+
+    def product(x):
+        return jvp(grad(f), (x,), (v,))[1]
+
+    close(product(x), central_difference(grad(f), x, v))
+    close(jvp(product, (x,), (u,))[1], central_difference(product, x, u))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_seed_fixes_the_weights(architecture):
+    before = torch.random.get_rng_state()
+    first, again, other = (
+        flat_parameters(build(architecture, 1, 4, 3, seed, **SIZES[architecture])) for seed in (1, 1, 2)
+    )
+    assert first.dtype == torch.float64
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_examples_do_not_see_each_other(architecture):
+    net = network(architecture)
+    together = net.module(net.x)
+    assert together.shape == (7, 3)
+    close(torch.cat([net.module(x[None]) for x in net.x]), together, rtol=1e-12, atol=1e-12)
+
+
+def test_vit_patches_are_squares_of_the_image():
+    module = build("vit", 2, 4, 3, 0, patch=2, width=4, depth=0, heads=1, hidden=4)
+    x = torch.arange(32, dtype=torch.float64).reshape(1, 2, 4, 4)
+    seen = []
+    module.embedding.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    module(x)
+    expected = nn.functional.unfold(x, 2, stride=2).transpose(1, 2)
+    assert torch.equal(seen[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "sizes", "key"),
+    [
+        ("vit", {"heads": 3}, "heads"),
+        ("vit", {"patch": 3}, "patch"),
+        ("cnn", {"filters": (2, 2, 2)}, "filters"),
+        ("rnn", {}, "architecture"),
+    ],
+)
+def test_bad_sizes_are_refused(architecture, sizes, key):
+    with pytest.raises(InvalidInput) as caught:
+        build(architecture, 1, 4, 3, 0, **(SIZES.get(architecture, {}) | sizes))
+    assert caught.value.key == key
