@@ -36,8 +36,10 @@ SERIES_COLUMNS = [
 ``_along_sharpest`` is a length along the top eigenvector of the preconditioned Hessian, in the metric of P; the
 ``alignment`` of the rod is its absolute cosine with that eigenvector, and with the run's own oscillation.
 """
-STUDY_COLUMNS = ["step", "sharpness", "oscillation", "rod_length", "error"]
-"""Numbers of the precision study's series, for each variant and flow."""
+STUDY_NUMBERS = ["step", "sharpness", "oscillation", "rod_length", "error"]
+"""Numbers of a precision study's series, for each variant and flow."""
+STUDY_COLUMNS = ["variant", "flow", *STUDY_NUMBERS]
+"""Of a precision study's series."""
 LANDSCAPE_NUMBERS = ["step", "x", "y", "plus_x", "plus_y", "minus_x", "minus_y", "loss", "sharpness"]
 """Numbers of a toy landscape's series, for each flow (see ``rodflow.pipeline.stages.landscape``)."""
 LANDSCAPE_COLUMNS = ["landscape", "flow", *LANDSCAPE_NUMBERS]

@@ -12,7 +12,7 @@ import pandas as pd
 from rodflow.config import Cell
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import read_model, read_table
-from rodflow.measures.columns import LANDSCAPE_NUMBERS, RECORD_COLUMNS, SERIES_COLUMNS, STUDY_COLUMNS
+from rodflow.measures.columns import LANDSCAPE_NUMBERS, RECORD_COLUMNS, SERIES_COLUMNS, STUDY_NUMBERS
 from rodflow.measures.summaries import FlowSummary, LandscapeSummary, OfCell, RunSummary, StudySummary
 from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, study_file
 
@@ -76,7 +76,7 @@ def read_flow(results: Path, cell: Cell, flow: str, run: Run, variant: str = "")
 def read_study(results: Path, cell: Cell) -> Study:
     """The precision study of a cell."""
     file = study_file(results, cell)
-    series = read_table(file, STUDY_COLUMNS, texts=("variant", "flow"))
+    series = read_table(file, STUDY_NUMBERS, texts=("variant", "flow"))
     for _, rows in series.groupby(["variant", "flow"]):
         _rising(file, rows)
     summary = read_model(file.with_suffix(".json"), StudySummary)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a command beside a Slurm of its own: controller, one node with four CPUs and one pretended GPU, on loopback.
-#   tests/slurm_node.sh COMMAND...
+#   tests/pipeline/slurm_node.sh COMMAND...
 # Root and the packages slurm-wlm and munge are needed. Ends with the command's status, or with 70 and the daemon's
 # last words where one does not start. Nothing is left: the daemons live in a process namespace that ends with the
 # command, their files in a mount namespace, on a tmpfs over Slurm's default folder (jobs know no other).

@@ -34,6 +34,7 @@ def executable(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
+@pytest.mark.snakemake
 def test_jobs_and_a_group_through_the_submit_command(tmp_path):
     project = copy_project(tmp_path / "project")
     scheduler = tmp_path / "scheduler"

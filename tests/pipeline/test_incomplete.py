@@ -11,19 +11,20 @@ import pandas as pd
 import pytest
 from helpers.checkout import copy_project, environment, read_without_times, smoke, snakemake
 from helpers.pages import Reader
+from helpers.summaries import MADE
 
 from rodflow import config as configuration
 from rodflow.cli import main
 from rodflow.errors import InvalidInput, JobsFailed
 from rodflow.jobs.files import read_json, write_json
-from rodflow.measures.missing import last_line
-from rodflow.pipeline.finished import everything, on_disk
+from rodflow.pipeline.finished import everything, missing, on_disk
+from rodflow.pipeline.layout import discrete_file, flow_file, job_name, study_file
 from rodflow.pipeline.stages.everything import run_everything
 from rodflow.pipeline.stages.figure import draw_figure
 from rodflow.pipeline.stages.page import lay_out
 from rodflow.pipeline.stages.precision_table import aggregate_studies
 from rodflow.pipeline.stages.replication import replicate
-from rodflow.pipeline.stages.tables import aggregate
+from rodflow.pipeline.stages.tables import aggregate, last_line
 
 GRID = {
     "architectures": ["mlp"],
@@ -53,10 +54,11 @@ def landscape(results: Path) -> Path:
     series.parent.mkdir()
     for file in (series, series.with_name("valley-grid.parquet")):
         file.touch()
-    write_json(series.with_suffix(".json"), {"provenance": {"finished": "2026-01-01T00:00:00Z"}})
+    write_json(series.with_suffix(".json"), {"provenance": MADE.model_dump()})
     return series
 
 
+@pytest.mark.snakemake
 def test_a_run_that_a_cell_was_killed_in_is_tabulated_and_then_finished(tmp_path):
     project = copy_project(tmp_path / "project")
     results, figures = project / "results/smoke", project / "figures/smoke"
@@ -216,9 +218,22 @@ def test_what_is_finished(copied):
 
 
 def test_the_last_line_of_a_log_is_shown_where_there_is_one(tmp_path):
-    file, log = tmp_path / "flows/mlp-gd-seed0-rod.parquet", tmp_path / "logs/flows/mlp-gd-seed0-rod.log"
-    assert last_line(tmp_path, file) == "–"
+    job, log = "flows/mlp-gd-seed0-rod", tmp_path / "logs/flows/mlp-gd-seed0-rod.log"
+    assert last_line(tmp_path, job) == "–"
     log.parent.mkdir(parents=True)
     for content, said in ((b"", "–"), (b"begun\nerror: a | b\n\n", r"error: a \| b"), (b"\xff 10%\r 20%\r", "20%")):
         log.write_bytes(content)
-        assert last_line(tmp_path, file) == said
+        assert last_line(tmp_path, job) == said
+
+
+def test_of_a_study_the_runs_and_flows_that_it_waits_for_are_missing(copied):
+    config, results = copied
+    cell = config.precision_studies[0]
+    study_file(results, cell).unlink()
+    there = on_disk(config, results)
+    assert cell not in there.studies and study_file(results, cell) in missing(config, there, results)
+    run, flow = discrete_file(results, cell, "float64"), flow_file(results, cell, "stable", "float32")
+    run.unlink()
+    flow.unlink()
+    said = [job_name(results, file) for file in missing(config, there, results) if "precision" in str(file)]
+    assert said == [f"precision/float32/flows/{cell}-stable", f"precision/float64/discrete/{cell}"]

@@ -8,17 +8,19 @@ import xml.etree.ElementTree as ElementTree
 from html import unescape
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.checkout import smoke
 from helpers.pages import Reader
-from rodflow.report.page.chart import HEIGHT, LEFT, RIGHT, WIDTH, Line, svg
 
 from rodflow import config as configuration
 from rodflow.pipeline.finished import everything
 from rodflow.pipeline.stages.everything import run_everything
 from rodflow.pipeline.stages.figure import draw_figure
 from rodflow.pipeline.stages.page import lay_out, other_figures
-from rodflow.report.figures.style import flow_style
+from rodflow.report.figures.error_chart import chart
+from rodflow.report.figures.panels import PlottedCell
+from rodflow.report.figures.style import EDGE_COLOUR, flow_style
 
 SMOKE = smoke()
 NARROW = {
@@ -27,7 +29,6 @@ NARROW = {
     "precision_cells": [],
     "landscapes": [],
 }
-VOID = {"meta", "link", "br", "img", "path", "rect"}
 
 
 @pytest.fixture(scope="module")
@@ -48,41 +49,43 @@ def made(tmp_path_factory):
     return config, results, figures
 
 
-def line(values, stopped=False):
-    return Line(flow_style("rod"), np.arange(len(values), dtype=float), np.array(values, float), stopped)
+def drawn(values, **changes):
+    """The chart of a run at the edge from step 20 on, whose one flow has these errors."""
+    steps = 10.0 * np.arange(1, len(values) + 1)
+    run = pd.DataFrame({"step": steps, "sharpness": np.where(steps < 20, 1.0, 2.0), "oscillation": np.nan})
+    flow = pd.DataFrame({"step": steps, "error": values, "loss": values, "rod_length": np.nan})
+    return chart(PlottedCell({("rod", 0): flow}, {0: run.assign(loss=1.0)}, 2.0), **{"description": "a <b>"} | changes)
 
 
-def points(chart):
-    path = next(p for p in ElementTree.fromstring(chart).iter() if p.get("stroke-width") == "1.5")
-    return [(kind, float(x), float(y)) for kind, x, y in re.findall(r"([ML])([\d.]+) ([\d.]+)", path.get("d"))]
+def strokes(picture, colour):
+    """How the lines of that colour are drawn: M moves the pen, L draws."""
+    styled = [p for p in ElementTree.fromstring(picture).iter() if f"stroke: {colour}" in p.get("style", "")]
+    return ["".join(re.findall(r"[ML]", p.get("d"))) for p in styled if p.get("d")]
 
 
-def test_chart_is_logarithmic_and_fills_its_width():
-    (_, x0, y0), (_, x1, y1), (_, x2, y2) = points(svg([line([1.0, 10.0, 100.0])], [], ""))
-    assert (x0, x2) == (LEFT, WIDTH - RIGHT)
-    assert x1 == pytest.approx((x0 + x2) / 2, abs=0.1)
-    assert y0 > y1 > y2
-    assert y0 - y1 == pytest.approx(y1 - y2, abs=0.11)  # drawn to a tenth
+def test_chart_says_what_it_is_and_is_the_same_each_time():
+    picture = drawn([1.0, 10.0, 100.0])
+    assert picture == drawn([1.0, 10.0, 100.0])
+    drawing = ElementTree.fromstring(picture)
+    assert (drawing.get("aria-label"), drawing.get("role")) == ("a <b>", "img")
+    assert "optimizer step" in picture and "10" in picture and "Date" not in picture
 
 
-def test_chart_has_gaps_a_cross_and_a_clipped_shade():
-    chart = svg([line([1.0, np.nan, 2.0, 3.0, 0.0], stopped=True)], [(-5.0, 1.0), (8.0, 9.0)], "a <b>")
-    assert [kind for kind, *_ in points(chart)] == ["M", "M", "L"]
-    drawing = ElementTree.fromstring(chart)
-    assert drawing.get("aria-label") == "a <b>"
-    (shade,) = drawing.findall("{*}rect")
-    assert float(shade.get("x")) == LEFT
-    assert 0 < float(shade.get("width")) < WIDTH - LEFT - RIGHT
-    assert sum("l8 8m0 -8l-8 8" in path.get("d") for path in drawing.findall("{*}path")) == 1
+def test_chart_has_gaps_a_cross_and_a_shade():
+    colour = flow_style("rod").colour.lower()
+    whole, gap = drawn([1.0, 2.0, 2.5, 3.0, 4.0]), drawn([1.0, 2.0, np.nan, 3.0, 4.0, np.nan])
+    assert strokes(whole, colour) == ["MLLLL"] and strokes(gap, colour) == ["MLML"]
+    cross = f"fill: {colour}"
+    assert cross in gap and cross not in whole
+    assert f"fill: {EDGE_COLOUR}" in gap
 
 
 @pytest.mark.parametrize("values", [[np.nan, np.nan], [5.0, 5.0], [3.0]])
 def test_chart_of_nearly_nothing(values):
-    chart = svg([line(values, stopped=True)], [], "")
-    ElementTree.fromstring(chart)
-    assert ("no data" in chart) == bool(np.isnan(values).all())
-    assert not re.search(r"nan|inf", chart)
-    assert all(0 <= y <= HEIGHT for _, _, y in points(chart)) if "no data" not in chart else True
+    picture = drawn(values)
+    ElementTree.fromstring(picture)
+    assert ("no data" in picture) == bool(np.isnan(values).all())
+    assert not re.search(r"[ML] (nan|inf)", picture)
 
 
 def test_page_is_whole_and_leads_to_files_beside_it(made, tmp_path):

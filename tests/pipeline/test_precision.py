@@ -10,39 +10,47 @@ import pandas as pd
 import pytest
 import torch
 from helpers.checkout import smoke
+from helpers.summaries import study_summary
 from matplotlib.text import Text
 
 from rodflow import config as configuration
-from rodflow.config.run import FLOWS, VARIANTS, study_settings, variants
+from rodflow.config import Cell
+from rodflow.config.run import STUDIED_FLOWS, VARIANTS
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import read_json, read_table
-from rodflow.measures import precision as precision_table
+from rodflow.measures.columns import STUDY_COLUMNS
+from rodflow.measures.precision import PRECISION_COLUMNS, discrete_records, rows, table, variant_label
 from rodflow.pipeline.stages.dataset import prepare
-from rodflow.pipeline.stages.discrete import cell_optimizer, cell_problem, train
-from rodflow.pipeline.stages.precision import COLUMNS, study
+from rodflow.pipeline.stages.discrete import cell_optimizer, cell_problem, run_cell
+from rodflow.pipeline.stages.everything import Jobs
+from rodflow.pipeline.stages.precision import tabulate_study
 from rodflow.pipeline.stages.precision_table import aggregate_studies
 from rodflow.report.figures import precision as figure
 from rodflow.report.figures.style import save
+from rodflow.training.discrete import train
 
+CELL, LABELS = Cell("mlp", "gd", 0), [variant_label(name) for name in VARIANTS]
 # a rate far below the edge, where nothing but rounding feeds the oscillation
 SMOKE = smoke(learning_rates={"mlp": {"gd": 0.03}}, architectures=["mlp"], optimizers=["gd"])
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("results")
-    prepare(configuration.parse(SMOKE), folder / "dataset.npz")
-    study(configuration.parse(SMOKE), "mlp", "gd", 0, folder / "dataset.npz", folder / "precision/mlp-gd-seed0.parquet")
+    folder, config = tmp_path_factory.mktemp("results"), configuration.parse(SMOKE)
+    prepare(config, folder / "dataset.npz")
+    jobs = Jobs(folder)
+    assert all(jobs.train_and_follow(config, CELL, STUDIED_FLOWS, folder / "dataset.npz", name) for name in VARIANTS)
+    tabulate_study(config, CELL, folder)
     return folder
 
 
 def test_a_study_holds_each_variants_run_and_flows(results):
     series = read_table(results / "precision/mlp-gd-seed0.parquet")
-    assert list(series.columns) == COLUMNS
+    assert list(series.columns) == STUDY_COLUMNS
     counts = series.groupby(["variant", "flow"]).size()
-    for variant in VARIANTS:
+    for variant in LABELS:
         assert counts[variant, "discrete"] == 6
-        assert all(counts[variant, flow] == 4 for flow in FLOWS)
+        assert all(counts[variant, flow] == 4 for flow in STUDIED_FLOWS)
     run = series["flow"] == "discrete"
     assert series.loc[run, ["sharpness", "oscillation"]].notna().all(axis=None)
     assert series.loc[~run, ["sharpness", "error"]].notna().all(axis=None)
@@ -53,9 +61,9 @@ def test_a_study_holds_each_variants_run_and_flows(results):
 
 
 def test_the_perturbed_variant_is_the_run_with_float32s_epsilon(results):
-    config = variants(configuration.parse(SMOKE))["float64 perturbed"]
-    problem = cell_problem(config, "mlp", 0, results / "dataset.npz", "float64")
-    optimizer = cell_optimizer(config, "mlp", "gd")
+    config = configuration.parse(SMOKE).variant("float64_perturbed")
+    problem = cell_problem(config, CELL, results / "dataset.npz", "float64")
+    optimizer = cell_optimizer(config, CELL)
     epsilon = torch.finfo(torch.float32).eps
     run = train(
         problem.objective,
@@ -66,7 +74,7 @@ def test_the_perturbed_variant_is_the_run_with_float32s_epsilon(results):
         perturbation=epsilon,
     )
     series = read_table(results / "precision/mlp-gd-seed0.parquet")
-    stored = precision_table.discrete_records(series, "float64 perturbed")["oscillation"]
+    stored = discrete_records(series, "float64 perturbed")["oscillation"]
     assert stored.tolist() == run.oscillation[run.record_steps].tolist()
     rods = series[(series["flow"] == "drift_free_rod") & (series["step"] == 60)].set_index("variant")["rod_length"]
     assert rods["float64"] < 1e-3 * rods["float64 perturbed"]  # 2.2e-16 against 1.2e-7
@@ -75,10 +83,10 @@ def test_the_perturbed_variant_is_the_run_with_float32s_epsilon(results):
 def test_the_table_of_a_study(results):
     config = configuration.parse(SMOKE)
     aggregate_studies(config, results)
-    table = pd.read_csv(results / "tables/precision.csv")
-    assert list(table.columns) == precision_table.COLUMNS
-    assert list(table["variant"]) == list(VARIANTS)
-    assert np.isfinite(table["overshoot"]).all()
+    found = pd.read_csv(results / "tables/precision.csv")
+    assert list(found.columns) == PRECISION_COLUMNS
+    assert list(found["variant"]) == LABELS
+    assert np.isfinite(found["overshoot"]).all()
     assert read_json(results / "tables/precision.json")["config"]["cells"] == [["mlp", "gd", 0]]
 
 
@@ -86,9 +94,14 @@ def test_the_table_of_a_study(results):
     ("architecture", "optimizer", "key"), [("rnn", "gd", "architecture"), ("mlp", "sgdd", "optimizer")]
 )
 def test_a_cell_without_a_rate_is_refused(tmp_path, architecture, optimizer, key):
-    with pytest.raises(InvalidInput) as caught:
-        study(configuration.parse(SMOKE), architecture, optimizer, 0, tmp_path / "none.npz", tmp_path / "out.parquet")
-    assert caught.value.key == key
+    config, cell = configuration.parse(SMOKE), Cell(architecture, optimizer, 0)
+    for make in (
+        lambda: run_cell(config.variant("float64"), cell, tmp_path / "none.npz", tmp_path / "out.h5"),
+        lambda: tabulate_study(config, cell, tmp_path),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            make()
+        assert caught.value.key == key
     assert not list(tmp_path.iterdir())
 
 
@@ -96,13 +109,13 @@ def test_settings_do_not_depend_on_the_grids_precision():
     one, other = (
         configuration.parse(SMOKE | {"dtype": d, "perturbation": p}) for d, p in (("float32", 0), ("float64", 1))
     )
-    assert study_settings(one, "mlp", "gd") == study_settings(other, "mlp", "gd")
-    settings = study_settings(one, "mlp", "gd")
+    assert one.study_settings(CELL) == other.study_settings(CELL)
+    settings = one.study_settings(CELL)
     assert [settings[v]["stable"]["dtype"] for v in VARIANTS] == ["float32", "float64", "float64"]
     assert {s["flow_dtype"] for by_flow in settings.values() for s in by_flow.values()} == {"float64"}
 
 
-SUMMARY = {"architecture": "mlp", "optimizer": "gd", "seed": 0, "threshold": 2.0, "flow_start": 20}
+SUMMARY = study_summary()
 
 
 def made_up(lost: int | None = None) -> pd.DataFrame:
@@ -112,43 +125,43 @@ def made_up(lost: int | None = None) -> pd.DataFrame:
     """
     steps = np.arange(10, 101, 10)
     parts = []
-    for variant, onset, top in zip(VARIANTS, (70, 90, 80), (1.1, 1.6, 1.2), strict=True):
+    for variant, onset, top in zip(LABELS, (70, 90, 80), (1.1, 1.6, 1.2), strict=True):
         run = {"step": steps, "sharpness": np.where(steps < onset, 2 * top * steps / onset, 2.0)}
         run["sharpness"] = np.where(steps == onset, 2 * top, run["sharpness"])
         run["sharpness"] = np.where(steps < 50, 1.0, np.maximum(run["sharpness"], 1.8))
         run["oscillation"] = np.where(steps >= onset, 0.011 + (steps == 100) * 0.989, np.where(steps < 40, 0.5, 1e-3))
         parts.append(pd.DataFrame(run).assign(variant=variant, flow="discrete"))
-        for flow, error in zip(FLOWS, (0.5, 0.01), strict=True):
+        for flow, error in zip(STUDIED_FLOWS, (0.5, 0.01), strict=True):
             own = pd.DataFrame({"step": steps[2:], "sharpness": 2.0, "error": error}).assign(variant=variant, flow=flow)
             parts.append(own.assign(rod_length=0.1 if "rod" in flow else np.nan))
-    series = pd.concat(parts, ignore_index=True).reindex(columns=COLUMNS)
+    series = pd.concat(parts, ignore_index=True).reindex(columns=STUDY_COLUMNS)
     if lost is not None:
         series.loc[series["step"] >= lost, ["sharpness", "oscillation", "rod_length", "error"]] = np.nan
     return series
 
 
 def test_onset_overshoot_and_errors_by_hand():
-    rows = precision_table.table(precision_table.rows(made_up(), SUMMARY))
-    assert rows["onset_step"].tolist() == [70, 90, 80]
-    np.testing.assert_allclose(rows["overshoot"], [1.1, 1.6, 1.2])
-    np.testing.assert_allclose(rows["error_eos_mean_stable"], 0.5)
-    np.testing.assert_allclose(rows["error_eos_mean_drift_free_rod"], 0.01)
-    np.testing.assert_allclose(rows["ratio"], 50)
+    found = table(rows(made_up(), SUMMARY))
+    assert found["onset_step"].tolist() == [70, 90, 80]
+    np.testing.assert_allclose(found["overshoot"], [1.1, 1.6, 1.2])
+    np.testing.assert_allclose(found["error_eos_mean_stable"], 0.5)
+    np.testing.assert_allclose(found["error_eos_mean_drift_free_rod"], 0.01)
+    np.testing.assert_allclose(found["ratio"], 50)
 
 
 def test_a_run_that_ends_before_its_onset_has_none():
     series = made_up()
     quiet = (series["variant"] == "float64") & (series["step"] >= 40)
     series.loc[quiet & (series["flow"] == "discrete"), "oscillation"] = 1e-4
-    rows = precision_table.table(precision_table.rows(series, SUMMARY))
-    assert rows["onset_step"].isna().tolist() == [False, True, False]
+    found = table(rows(series, SUMMARY))
+    assert found["onset_step"].isna().tolist() == [False, True, False]
     assert "no onset by step 100" in texts(figure.draw(series, SUMMARY))
 
 
 def test_a_run_that_diverged_at_once_is_measured_as_nan():
-    rows = precision_table.table(precision_table.rows(made_up(lost=10), SUMMARY))
-    assert rows["onset_step"].isna().all()
-    assert rows[["overshoot", "error_eos_mean_stable", "ratio"]].isna().all(axis=None)
+    found = table(rows(made_up(lost=10), SUMMARY))
+    assert found["onset_step"].isna().all()
+    assert found[["overshoot", "error_eos_mean_stable", "ratio"]].isna().all(axis=None)
 
 
 def texts(drawn) -> list[str]:
@@ -163,7 +176,7 @@ def test_the_figure_draws_and_says_what_it_shows(lost, tmp_path):
         said = texts(drawn)
         save(drawn, [tmp_path / "a.png", tmp_path / "a.pdf"])
     assert (tmp_path / "a.png").stat().st_size > 0 and (tmp_path / "a.pdf").stat().st_size > 0
-    assert set(VARIANTS) <= set(said) and "optimizer step" in said
+    assert set(LABELS) <= set(said) and "optimizer step" in said
     if lost is None:
         assert {"onset at step 70", "onset at step 90", "overshoot 1.60"} <= set(said)
 

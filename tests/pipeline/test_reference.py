@@ -15,20 +15,20 @@ import pandas as pd
 import pytest
 import yaml
 from helpers.checkout import ROOT, smoke
-from rodflow.jobs.folder import replaced
 from snakemake.utils import update_config
 
 from rodflow import config as configuration
+from rodflow.config import Cell
 from rodflow.errors import InvalidInput
-from rodflow.jobs.files import write_json
+from rodflow.jobs.files import replaced, write_json
 from rodflow.pipeline.layout import flow_file
 from rodflow.pipeline.stages.everything import run_everything
-from rodflow.pipeline.stages.replication import replicate_reference
 from rodflow.problems import datasets
 from rodflow.reference import collect as reference_stage
 from rodflow.reference.check import check
 from rodflow.reference.collect import collect
-from rodflow.reference.contents import FILES, LARGEST, readme
+from rodflow.reference.contents import FILES, LARGEST_FOLDER, Origin, readme
+from rodflow.reference.replication import replicate_reference
 from rodflow.reference.tolerances import TOLERANCES, compared, require_agreement
 
 CIFAR = {"data": {"dataset": "cifar10", "examples": 40}}
@@ -101,7 +101,7 @@ def test_cells_and_series_are_the_runs(made):
     names = ["architecture", "optimizer", "seed", "flow"]
     series = pd.read_parquet(reference / "flows.parquet").set_index(names)
     kept = series.loc["mlp", "rmsprop", 0, "stable"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(kept, pd.read_parquet(flow_file(results, "mlp", "rmsprop", 0, "stable")))
+    pd.testing.assert_frame_equal(kept, pd.read_parquet(flow_file(results, Cell("mlp", "rmsprop", 0), "stable")))
     records = pd.read_parquet(reference / "discrete.parquet")
     assert records.groupby(names[:3]).size().tolist() == [config.steps // config.record_interval] * 2
     origin = json.loads((reference / "provenance.json").read_text())
@@ -131,7 +131,7 @@ def test_a_failed_collection_leaves_the_earlier_one(made, copy, monkeypatch):
     before = contents(copy)
     monkeypatch.setattr(reference_stage, "_draw", lambda *_: None)  # what fails is not the drawing
     with monkeypatch.context() as patched:
-        patched.setattr(reference_stage, "LARGEST", 10_000)
+        patched.setattr(reference_stage, "LARGEST_FOLDER", 10_000)
         with pytest.raises(InvalidInput, match="at most 10000"):
             collect(config, results, copy)
     with monkeypatch.context() as patched:
@@ -149,7 +149,7 @@ def test_a_failed_collection_leaves_the_earlier_one(made, copy, monkeypatch):
 def test_a_run_that_is_not_finished_is_refused(made, tmp_path):
     config, results, _ = made
     part = Path(shutil.copytree(results, tmp_path / "part"))
-    flow_file(part, "mlp", "gd", 0, "edge").unlink()
+    flow_file(part, Cell("mlp", "gd", 0), "edge").unlink()
     with pytest.raises(InvalidInput, match=r"mlp-gd-seed0-edge\.parquet"):
         collect(config, part, tmp_path / "reference")
     assert not (tmp_path / "reference").exists()
@@ -304,7 +304,7 @@ def test_without_a_reference_or_the_images_it_says_what_is_missing(made, copy, t
 def test_the_readme_makes_a_file_of_images(tmp_path):
     """Its program, on an archive of made-up images in the binary format."""
     cells = pd.DataFrame({"parameters": [10]})
-    text = readme(tiny(**CIFAR), cells, {"seconds": 1.0, "made": []})
+    text = readme(tiny(**CIFAR), cells, Origin(images="", made=[], seconds=1.0, last_finished=""))
     program = re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1)
     rows = np.random.default_rng(0).integers(0, 10, (5, 3073), dtype=np.uint8)
     folder = tmp_path / "cifar-10-batches-bin"
@@ -336,7 +336,7 @@ def test_the_committed_reference_is_whole_and_small():
     stems += [f"architectures/{a}" for a in config.architectures] + ["overview", "fidelity", "comparison"]
     for stem in stems:
         assert found[f"figures/{stem}.png"].startswith(b"\x89PNG"), stem
-    assert sum(map(len, found.values())) <= LARGEST
+    assert sum(map(len, found.values())) <= LARGEST_FOLDER
     ours = yaml.safe_load((ROOT / "config.yaml").read_text())
     update_config(ours, yaml.safe_load((ROOT / "config/reference.yaml").read_text()))
     assert configuration.parse(ours).followed == config.followed

@@ -7,16 +7,16 @@ import yaml
 from helpers.checkout import ROOT
 
 from rodflow import config as configuration
-from rodflow.pipeline.stages.replication import replicate_reference
+from rodflow.reference.replication import replicate_reference
 from rodflow.report import replication
 from rodflow.report.replication import (
     FAILS,
     HOLDS,
     IN_PART,
-    MODELS,
+    JUDGED_FLOWS,
     NO_NUMBER,
     NOT_RUN,
-    OPTIMIZERS,
+    PAPER_OPTIMIZERS,
     UNTESTED,
     claims,
     counted,
@@ -34,7 +34,7 @@ def config(**changes):
     return configuration.parse(DEFAULT | changes)
 
 
-def tables(ratios, settled=1.0, near=1.0, share=0.5, architectures=("mlp", "cnn", "vit"), optimizers=OPTIMIZERS):
+def tables(ratios, settled=1.0, near=1.0, share=0.5, architectures=("mlp", "cnn", "vit"), optimizers=PAPER_OPTIMIZERS):
     """Tables of a made-up run: ``ratios`` by flow, a function of architecture and optimizer."""
     cells = [(a, o) for a in architectures for o in optimizers]
     rows = [
@@ -113,7 +113,7 @@ def test_what_was_not_run_is_said():
     narrow = config(flows=["stable", "drift_free_rod"], optimizers=["adam"])
     found = claims(narrow, **tables({"drift_free_rod": lambda a, o: 9.0}, optimizers=["adam"]), weights=[1000])
     for row in found:
-        if row.model == MODELS["rod"]:
+        if row.model == JUDGED_FLOWS["rod"]:
             assert (row.scale, row.verdict, row.measured) == (NOT_RUN, UNTESTED, "–")
     free = rows(found, "better tracking holds for all eight")[1]
     assert free.verdict == FAILS

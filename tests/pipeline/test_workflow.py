@@ -27,6 +27,8 @@ from helpers.images import cifar_arrays
 from rodflow import config as configuration
 from rodflow.jobs import forkserver
 
+pytestmark = pytest.mark.snakemake
+
 
 def run(folder: Path, *words: str, narrow: tuple[str, ...] = NARROW, cores: int = 2) -> str:
     ended = subprocess.run(
@@ -67,7 +69,7 @@ def test_every_output_is_there_and_a_second_run_does_nothing(project):
     for name in drawn:
         for suffix in (".png", ".pdf", ".json"):
             assert (project / f"figures/smoke/{name}{suffix}").stat().st_size > 0
-    assert "half-difference rod flow" in (project / "results/smoke/tables/REPLICATION.md").read_text()
+    assert "| rod flow |" in (project / "results/smoke/tables/REPLICATION.md").read_text()
     assert 'id="mlp-gd"' in (project / "figures/smoke/index.html").read_text()
     assert planned(project) == set()
 
@@ -94,25 +96,46 @@ def test_jobs_are_forks_of_one_server_that_ends_with_the_run(project):
     assert log.read_text() == before  # a dry run starts none
 
 
+def changed(project: Path, module: str, line: str = "CHANGED = 1") -> set[str]:
+    """The rules that would run after a line at the end of a module of the package."""
+    with open(project / "rodflow" / module, "a") as file:
+        file.write(f"\n{line}\n")
+    return planned(project)
+
+
+OF_FIGURES = {f"{kind}_figure" for kind in ("cell", "architecture", "table", "precision", "landscape")}
+
+
 def test_changed_plotting_draws_again_and_trains_nothing(restored):
-    with open(restored / "rodflow/figures/style.py", "a") as file:
-        file.write("\n# changed\n")
-    kinds = ("cell", "architecture", "table", "precision", "landscape")
-    assert planned(restored) == {f"{kind}_figure" for kind in kinds} | {"page"}
+    assert changed(restored, "report/figures/style.py") == OF_FIGURES | {"page"}
 
 
-def test_changed_flows_integrate_again_and_train_nothing(restored):
-    with open(restored / "rodflow/flows/rod.py", "a") as file:
-        file.write("\n# changed\n")
-    rules = planned(restored)
-    assert {"flow", "tables", "cell_figure", "precision", "precision_table", "precision_figure"} <= rules
-    assert not {"dataset", "discrete"} & rules
+def test_a_changed_flow_is_integrated_again_and_no_other(restored):
+    rules = changed(restored, "flows/rod.py")
+    assert {"flow", "landscape", "tables", "cell_figure"} <= rules
+    assert not {"dataset", "discrete", "precision", "precision_table", "precision_figure"} & rules
+    text = run(restored, "--dry-run")
+    assert set(re.findall(r"output: \S*/flows/mlp-gd-seed0-(\w+)\.parquet", text)) == {"rod"}
+
+
+def test_a_changed_flow_of_the_study_makes_the_study_again(restored):
+    rules = changed(restored, "flows/drift_free_rod.py")
+    assert {"flow", "precision", "precision_table", "precision_figure"} <= rules
+    assert not {"dataset", "discrete", "cell_figure"} & rules
 
 
 def test_changed_training_trains_again(restored):
-    with open(restored / "rodflow/discrete.py", "a") as file:
-        file.write("\n# changed\n")
-    assert {"discrete", "flow"} <= planned(restored)
+    assert {"discrete", "flow"} <= changed(restored, "training/discrete.py")
+
+
+@pytest.mark.parametrize("module", ["training/discrete.py", "flows/rod.py", "report/figures/style.py"])
+def test_a_changed_comment_runs_nothing(restored, module):
+    assert changed(restored, module, "# changed") == set()
+
+
+@pytest.mark.parametrize("module", ["flows/central.py", "optimizers/qhm.py", "jobs/files.py", "errors.py"])
+def test_what_no_job_depends_on_runs_nothing(restored, module):
+    assert changed(restored, module) == set()
 
 
 def test_report_holds_every_figure_and_table(project):

@@ -142,7 +142,7 @@ def test_environment_and_standard_input_are_the_commands(served, tmp_path):
 def test_threads_are_the_commands():
     """In a process of its own, as a child of the server is: other tests' libraries have pools of their own here."""
     check = (
-        "import os, sys, torch, numpy; from threadpoolctl import threadpool_info; from rodflow import forkserver\n"
+        "import os, sys, torch, numpy; from threadpoolctl import threadpool_info; from rodflow.jobs import forkserver\n"
         "for n in (2, 1):\n"
         "    os.environ['OMP_NUM_THREADS'] = str(n); forkserver._honour_threads()\n"
         "    assert torch.get_num_threads() == n and {pool['num_threads'] for pool in threadpool_info()} == {n}\n"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from rodflow import cli
 from rodflow import config as configuration
-from rodflow.config.reader import LARGEST, Reader, plain_scalars, read_yaml
+from rodflow.config.reader import LARGEST_FILE, Reader, plain_scalars, read_yaml
 from rodflow.errors import InvalidInput
 
 TEXTS = [(ROOT / name).read_text() for name in ("config.yaml", "config/smoke.yaml")]
@@ -210,7 +210,7 @@ ALIASES = "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9
         (b"run: a\0b\n", "readable YAML"),
         (b"[" * 5000, "nested too deeply"),
         (b"a: " * 5000, "readable YAML"),
-        (b"#" * (LARGEST + 1), "at most 1048576 bytes"),
+        (b"#" * (LARGEST_FILE + 1), "at most 1048576 bytes"),
         (b"--- {run: a}\n--- {run: b}\n", "readable YAML"),
         (b"", "a mapping"),
         (b"- run\n", "a mapping"),

@@ -28,9 +28,10 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from rodflow import config as configuration
+from rodflow.config import Cell
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import read_images, write_images
-from rodflow.pipeline.stages import discrete as discrete_stage
+from rodflow.pipeline.run_file import load, save
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.everything import run_everything
@@ -219,7 +220,7 @@ def test_a_pickle_is_no_data_file(tmp_path, content):
     for name in ("images.npz", "images.npy", "images.pkl"):
         path = tmp_path / name
         path.write_bytes(content)
-        for read in (lambda path: datasets.cifar10(str(path)), read_images, discrete_stage.load):
+        for read in (lambda path: datasets.cifar10(str(path)), read_images, load):
             with pytest.raises(InvalidInput, match=name):
                 read(path)
 
@@ -285,7 +286,7 @@ def test_no_memory_is_taken_for_what_is_only_declared(tmp_path, oversized_files,
         monkeypatch.setattr(datasets, "LARGEST_PART", 2**22)
     path = tmp_path / name
     path.write_bytes(oversized_files[name])
-    read = discrete_stage.load if name.endswith("h5") else lambda path: datasets.cifar10(str(path))
+    read = load if name.endswith("h5") else lambda path: datasets.cifar10(str(path))
     tracemalloc.start()
     try:
         with pytest.raises(InvalidInput, match=name):
@@ -303,12 +304,12 @@ def small_run(tmp_path_factory) -> bytes:
     run = train(net.objective(), optimizer("adam"), net.w0, 40, record_interval=10)
     run.window(20)
     path = tmp_path_factory.mktemp("run") / "run.h5"
-    discrete_stage.save(run, path)
+    save(run, path)
     return path.read_bytes()
 
 
 def run_is_right(path: Path) -> None:
-    run = read_unless_refused(discrete_stage.load, path)
+    run = read_unless_refused(load, path)
     if run is None:
         return
     reached = len(run.loss) if run.diverged_at is None else run.diverged_at
@@ -378,10 +379,10 @@ def test_a_truncated_run_is_refused(tmp_path, small_run, share):
     path = tmp_path / "run.h5"
     path.write_bytes(small_run[: int(share * len(small_run))])
     with pytest.raises(InvalidInput, match=r"run\.h5"):
-        discrete_stage.load(path)
+        load(path)
 
 
-CELL = ("mlp", "gd", 0)
+CELL = Cell("mlp", "gd", 0)
 CONFIG = configuration.parse(
     SMOKE | {"architectures": ["mlp"], "optimizers": ["gd"], "flows": ["stable", "rod"], "landscapes": []}
     | {"precision_cells": [], "data": {"examples": 20}, "sizes": {"mlp": {"widths": [3]}}, "steps": 40}
@@ -485,7 +486,7 @@ def test_a_flow_refuses_the_run_of_another_config(tmp_path, finished, changes, s
     other = configuration.parse(CONFIG.model_dump(mode="json") | changes)
     run, output = finished / "discrete" / "mlp-gd-seed0.h5", tmp_path / "flow.parquet"
     with pytest.raises(InvalidInput, match=said):
-        run_flow(other, *CELL, "stable", finished / "dataset.npz", run, output)
+        run_flow(other, CELL, "stable", finished / "dataset.npz", run, output)
     assert not output.exists()
 
 
@@ -532,17 +533,17 @@ def test_out_of_memory_names_chunk_size(tmp_path, finished, monkeypatch):
     config = configuration.parse(CONFIG.model_dump(mode="json") | {"chunk_size": 16})
     output, run = tmp_path / "run.h5", finished / "discrete" / "mlp-gd-seed0.h5"
     with pytest.raises(InvalidInput, match=r"chunk_size: got 16, allowed: fewer than 16 examples.*20\.00 GiB"):
-        run_cell(config, *CELL, finished / "dataset.npz", output)
+        run_cell(config, CELL, finished / "dataset.npz", output)
     monkeypatch.setattr("rodflow.training.objective.Objective.value", exhausted)
     with pytest.raises(InvalidInput, match="chunk_size: got None, allowed: fewer than 20 examples"):
-        run_flow(CONFIG, *CELL, "stable", finished / "dataset.npz", run, tmp_path / "flow.parquet")
+        run_flow(CONFIG, CELL, "stable", finished / "dataset.npz", run, tmp_path / "flow.parquet")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_network_beyond_all_memory_is_refused_by_name(tmp_path, finished):
     config = configuration.parse(CONFIG.model_dump(mode="json") | {"sizes": {"mlp": {"widths": [2**31 - 1] * 2}}})
     with pytest.raises(InvalidInput, match=r"chunk_size.*out of memory"):
-        run_cell(config, *CELL, finished / "dataset.npz", tmp_path / "run.h5")
+        run_cell(config, CELL, finished / "dataset.npz", tmp_path / "run.h5")
 
 
 @pytest.fixture

@@ -31,19 +31,19 @@ from helpers.problems import digits_mlp, optimizer
 
 from rodflow import config as configuration
 from rodflow.catalogue import FLOWS
+from rodflow.config import Cell
 from rodflow.errors import InvalidInput
-from rodflow.flows import complementarity
-from rodflow.flows import drift_free_rod as rod_map
+from rodflow.flows import complementarity, drift_free_rod
 from rodflow.flows.central import CentralFlow
 from rodflow.flows.integrate import integrate
-from rodflow.jobs.checkpoint import Checkpoint, Interrupted, fingerprint
+from rodflow.jobs.checkpoint import Checkpoint, Interrupted
 from rodflow.jobs.files import read_archive, write_archive
 from rodflow.pipeline.layout import checkpoint_file
+from rodflow.pipeline.provenance import code_digest, fingerprint
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.everything import run_everything
 from rodflow.pipeline.stages.flow import run_flow
-from rodflow.pipeline.stages.precision import parts_folder, study
 from rodflow.training.curvature import Curvature
 from rodflow.training.discrete import train
 
@@ -80,8 +80,8 @@ class Short(Checkpoint):
         super().__init__(path, "key", seconds=0)
         self.left = records
 
-    def offer(self, memory):
-        super().offer(memory)
+    def save(self, state):
+        super().save(state)
         if self.left is not None:
             self.left -= 1
             if not self.left:
@@ -174,11 +174,11 @@ def test_flows(problem, runs, tmp_path, name, flow):
 
 
 def test_incidents_are_counted_on(problem, runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(rod_map, "LARGEST_GROWTH", 0.5)
-    monkeypatch.setattr(rod_map, "SHORT", 0.0)
+    monkeypatch.setattr(drift_free_rod, "LARGEST_GROWTH", 0.5)
+    monkeypatch.setattr(drift_free_rod, "SHORT", 0.0)
     ours = optimizer("gd", RATES["gd"])
     for number, make in enumerate(
-        (rod_map.DriftFreeRod, lambda *parts: CentralFlow(*parts, directions=1, tolerance=0.9))
+        (drift_free_rod.DriftFreeRod, lambda *parts: CentralFlow(*parts, directions=1, tolerance=0.9))
     ):
 
         def attempt(checkpoint=None, make=make):
@@ -213,14 +213,14 @@ def test_the_solver_of_central_flow_remembers_nothing():
         assert complementarity.solve(*problem).tobytes() == solution.tobytes()
 
 
-def test_eigenvectors_belong_to_the_memory(problem, tmp_path):
+def test_eigenvectors_belong_to_the_state(problem, tmp_path):
     """Without them the eigensolver would start anew, and end elsewhere within its tolerance."""
     whole = bits(train_on(problem, "gd"))
     checkpoint = Fragile(tmp_path / "run.npz", (3,))
 
     def forgetful(checkpoint):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Curvature, "recall", lambda self, memory: None)
+            patch.setattr(Curvature, "load_state_dict", lambda self, state: None)
             return train_on(problem, "gd", checkpoint)
 
     assert bits(checkpoint(forgetful))["sharpness"] != whole["sharpness"]
@@ -228,7 +228,7 @@ def test_eigenvectors_belong_to_the_memory(problem, tmp_path):
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):
     path = tmp_path / "run.npz"
-    for finish in (lambda checkpoint: checkpoint.offer({"step": 1}), lambda checkpoint: None):
+    for finish in (lambda checkpoint: checkpoint.save({"step": 1}), lambda checkpoint: None):
         (tmp_path / ".run.npz.12345.tmp.npz").write_bytes(b"half")
         with Checkpoint(path, "key", seconds=0) as checkpoint:
             finish(checkpoint)
@@ -246,7 +246,7 @@ def kept(problem, tmp_path):
 
 def test_another_key_is_refused_and_the_run_starts_anew(problem, runs, kept, caplog):
     with Checkpoint(kept, "another") as checkpoint:
-        assert checkpoint.recall() is None
+        assert checkpoint.load() is None
         assert "made by other settings" in caplog.text
         assert bits(train_on(problem, "gd", checkpoint)) == bits(runs["gd"])
 
@@ -256,10 +256,10 @@ def test_a_damaged_checkpoint_is_refused(kept, caplog):
     generator = random.Random(0)
     for cut in [0, 1, len(whole) - 1] + [generator.randrange(len(whole)) for _ in range(40)]:
         kept.write_bytes(whole[:cut])
-        assert Checkpoint(kept, "key").recall() is None, cut
+        assert Checkpoint(kept, "key").load() is None, cut
     assert caplog.text.count("checkpoint ignored") == 43
     kept.write_bytes(whole)
-    assert Checkpoint(kept, "key").recall() is not None
+    assert Checkpoint(kept, "key").load() is not None
 
 
 def test_a_flipped_bit_is_found_or_without_effect(kept):
@@ -280,24 +280,22 @@ def test_a_flipped_bit_is_found_or_without_effect(kept):
 
 def test_pickles_are_refused(tmp_path):
     np.savez(tmp_path / "run.npz", key=np.array("key"), step=np.array([{}], dtype=object))
-    assert Checkpoint(tmp_path / "run.npz", "key").recall() is None
+    assert Checkpoint(tmp_path / "run.npz", "key").load() is None
 
 
 def test_key_is_that_of_settings_code_and_inputs(tmp_path, monkeypatch):
     data = tmp_path / "data"
     data.write_bytes(b"1")
-    module = "rodflow.pipeline.stages.discrete"
-    keys = [fingerprint({"steps": 1}, module, [data]), fingerprint({"steps": 2}, module, [data])]
-    keys.append(fingerprint({"steps": 1}, "rodflow.pipeline.stages.flow", [data]))
-    monkeypatch.setattr("rodflow.jobs.checkpoint.code_digest", lambda module: "changed")
-    keys.append(fingerprint({"steps": 1}, module, [data]))
+    code = code_digest("rodflow.pipeline.stages.discrete")
+    keys = [fingerprint({"steps": 1}, code, [data]), fingerprint({"steps": 2}, code, [data])]
+    keys.append(fingerprint({"steps": 1}, code_digest("rodflow.pipeline.stages.flow"), [data]))
+    keys.append(fingerprint({"steps": 1}, "changed", [data]))
+    monkeypatch.setattr("rodflow.pipeline.provenance.versions", lambda: {"torch": "0"})
+    keys.append(fingerprint({"steps": 1}, code, [data]))
     monkeypatch.undo()
-    monkeypatch.setattr("rodflow.jobs.checkpoint.versions", lambda: {"torch": "0"})
-    keys.append(fingerprint({"steps": 1}, module, [data]))
-    monkeypatch.undo()
-    assert fingerprint({"steps": 1}, module, [data]) == keys[0]
+    assert fingerprint({"steps": 1}, code, [data]) == keys[0]
     data.write_bytes(b"2")
-    keys.append(fingerprint({"steps": 1}, module, [data]))
+    keys.append(fingerprint({"steps": 1}, code, [data]))
     assert len(set(keys)) == 6
 
 
@@ -308,7 +306,7 @@ def test_interval(tmp_path, monkeypatch):
     with Checkpoint(path, "key", seconds=10) as checkpoint:
         for now[0], there in ((9.0, False), (10.0, True), (19.0, False), (20.0, True)):
             path.unlink(missing_ok=True)
-            checkpoint.offer({"step": 1})
+            checkpoint.save({"step": 1})
             assert path.exists() == there
     with pytest.raises(InvalidInput, match="seconds: got -1"):
         Checkpoint(path, "key", seconds=-1)
@@ -364,7 +362,7 @@ def test_signal_between_records_writes_the_last_one(problem, runs, tmp_path, num
         assert ended.value.code == 128 + number
         assert signal.getsignal(number) is before
         with Checkpoint(path, "key", seconds=1e9) as checkpoint:
-            assert checkpoint.recall()["step"] == 2 * INTERVAL + 1
+            assert checkpoint.load()["step"] == 2 * INTERVAL + 1
             assert bits(train_on(problem, "gd", checkpoint)) == bits(runs["gd"])
     finally:
         signal.signal(signal.SIGINT, handler)
@@ -380,7 +378,7 @@ def test_signal_while_writing_lets_the_file_be_finished(problem, tmp_path, monke
         monkeypatch.setattr("rodflow.jobs.checkpoint.write_archive", interrupted)
         train_on(problem, "gd", checkpoint)
     assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
-    assert Checkpoint(path, "key").recall()["step"] == INTERVAL + 1
+    assert Checkpoint(path, "key").load()["step"] == INTERVAL + 1
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path):
@@ -413,7 +411,7 @@ def test_signal_in_a_forked_child_whose_parent_has_handlers_of_its_own(problem, 
         os.kill(process.pid, signal.SIGTERM)
         process.join(60)
         assert process.exitcode == 128 + signal.SIGTERM
-        assert Checkpoint(path, "key").recall() is not None
+        assert Checkpoint(path, "key").load() is not None
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -433,9 +431,9 @@ def run_stage(cell, output):
     """Make the discrete run, ``output`` an .h5, or a flow from it, in this process."""
     config, data = configuration.load(cell / "config.yaml"), cell / "dataset.npz"
     if output.suffix == ".h5":
-        run_cell(config, "mlp", "adam", 0, data, output)
+        run_cell(config, Cell("mlp", "adam", 0), data, output)
     else:
-        run_flow(config, "mlp", "adam", 0, "drift_free_rod", data, cell / "whole.h5", output)
+        run_flow(config, Cell("mlp", "adam", 0), "drift_free_rod", data, cell / "whole.h5", output)
 
 
 @pytest.mark.parametrize(
@@ -469,107 +467,41 @@ def test_signal_to_a_job_which_is_then_started_again(cell, caplog, number, words
     assert not checkpoint_file(output).exists()
 
 
-@pytest.fixture(scope="module")
-def studied(tmp_path_factory):
-    """A folder with a config, its data set, and a precision study made in one go."""
-    folder = tmp_path_factory.mktemp("studied")
-    (folder / "config.yaml").write_text(yaml.safe_dump(smoke(checkpoint_seconds=0, steps=40)))
-    prepare(configuration.load(folder / "config.yaml"), folder / "dataset.npz")
-    made_study(folder, folder / "whole.parquet")
-    return folder
-
-
-def made_study(folder, output, **changes):
-    config = configuration.parse(yaml.safe_load((folder / "config.yaml").read_text()) | changes)
-    study(config, "mlp", "gd", 0, folder / "dataset.npz", output)
-    assert not parts_folder(output).exists()
-    return output.read_bytes()
-
-
 class Mortal:
-    """Notes the parts that studies make, and kills one that comes to its next after ``lives`` of them."""
+    """Notes the jobs of precision studies, and kills the process that comes to its next after ``lives`` of them."""
 
     def __init__(self, monkeypatch):
         self.made, self.lives = [], None
         for name, make in (("run_cell", run_cell), ("run_flow", run_flow)):
-            monkeypatch.setattr(f"rodflow.pipeline.stages.precision.{name}", self.mortal(make))
+            monkeypatch.setattr(f"rodflow.pipeline.stages.everything.{name}", self.mortal(make))
 
     def mortal(self, make):
-        def part(*words):
-            if len(self.made) == self.lives:
+        def job(*words):
+            of_study = "precision" in words[-1].parts
+            if of_study and len(self.made) == self.lives:
                 raise Killed
             make(*words)
-            self.made.append(f"{words[-1].parent.name}/{words[-1].stem}")
+            if of_study:
+                self.made.append("/".join(words[-1].with_suffix("").parts[-3:]))
 
-        return part
-
-
-@pytest.fixture
-def parts(monkeypatch):
-    return Mortal(monkeypatch)
+        return job
 
 
-def test_a_study_killed_at_each_of_its_parts_makes_each_once(studied, parts):
-    output = studied / "pieces.parquet"
-    for parts.lives in range(9):
+def test_a_study_killed_at_each_of_its_jobs_makes_each_once(tmp_path, monkeypatch):
+    """Of the killed job nothing is left, the finished ones stay, and the study's table is that of one in one go."""
+    grid = {"architectures": ["mlp"], "optimizers": ["gd"], "flows": ["stable"], "landscapes": [], "steps": 40}
+    config = configuration.parse(smoke(**grid, checkpoint_seconds=0))
+    run_everything(config, tmp_path / "whole")
+    jobs = Mortal(monkeypatch)
+    for jobs.lives in range(9):
         with pytest.raises(Killed):
-            made_study(studied, output)
-        assert not output.exists()
-    parts.lives = None
-    assert made_study(studied, output) == (studied / "whole.parquet").read_bytes()
-    assert len(parts.made) == len(set(parts.made)) == 9
-
-
-@pytest.fixture
-def half_done(studied, parts):
-    """The output of a study that was killed after four of its parts."""
-    output = studied / "half.parquet"
-    parts.lives = 4
-    with pytest.raises(Killed):
-        made_study(studied, output)
-    parts.lives = None
-    parts.made.clear()
-    return output
-
-
-def test_parts_of_another_study_are_not_used(studied, parts, half_done, caplog):
-    assert made_study(studied, half_done, steps=50) == made_study(studied, studied / "other.parquet", steps=50)
-    assert "made by other settings" in caplog.text
-    assert len(parts.made) == 18
-
-
-@pytest.mark.parametrize("name", ["float32/discrete.h5", "float32/stable.parquet"])
-def test_a_damaged_part_is_made_again(studied, parts, half_done, name):
-    damaged = parts_folder(half_done) / name
-    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
-    assert made_study(studied, half_done) == (studied / "whole.parquet").read_bytes()
-    assert name.split(".")[0] in parts.made and len(parts.made) == 6
-
-
-def test_a_study_without_a_readable_list_of_parts_starts_anew(studied, parts, half_done):
-    (parts_folder(half_done) / "parts.json").write_text('{"key": 1, "sha256": {}}')
-    assert made_study(studied, half_done) == (studied / "whole.parquet").read_bytes()
-    assert len(parts.made) == 9
-
-
-def test_a_study_killed_as_a_job(studied, parts, caplog):
-    """By SIGKILL, while it trains its second variant."""
-    output = studied / "job.parquet"
-    words = ["precision", "--config", "config.yaml", "--architecture", "mlp", "--optimizer", "gd"]
-    job = subprocess.Popen(
-        [sys.executable, "-m", "rodflow", *words, "--dataset", "dataset.npz", "--output", output.name],
-        cwd=studied,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stderr=subprocess.DEVNULL,
-    )
-    wait_for(lambda: list(parts_folder(output).glob("float64/*.checkpoint.npz")))
-    job.kill()
-    assert job.wait(60) == -signal.SIGKILL
-    with caplog.at_level(logging.INFO):
-        assert made_study(studied, output) == (studied / "whole.parquet").read_bytes()
-    assert "going on from the parts" in caplog.text
-    assert "float64/discrete" in parts.made or "float64/stable" in parts.made
-    assert not [part for part in parts.made if part.startswith("float32/")]
+            run_everything(config, tmp_path / "pieces")
+        assert not (tmp_path / "pieces/results/smoke/precision/mlp-gd-seed0.parquet").exists()
+    jobs.lives = None
+    run_everything(config, tmp_path / "pieces")
+    assert len(jobs.made) == len(set(jobs.made)) == 9
+    whole, pieces = (outputs(tmp_path / name) for name in ("whole", "pieces"))
+    assert whole == pieces and "results/smoke/precision/mlp-gd-seed0.parquet" in whole
 
 
 LONGEST = 10.0
@@ -612,9 +544,10 @@ def killed(folder, moment, grid):
 
 
 def checkpoints(folder):
-    return list(folder.glob("results/*/*/*.checkpoint.npz"))
+    return list(folder.glob("results/**/*.checkpoint.npz"))
 
 
+@pytest.mark.snakemake
 def test_killed_workflow(tmp_path):
     """Killed in a training and in a flow, it ends with the tables and series of all stages in one process."""
     project, one_go = copy_project(tmp_path / "killed"), tmp_path / "one_go"

@@ -17,15 +17,13 @@ from rodflow.pipeline.layout import study_file
 from rodflow.pipeline.provenance import provenance
 from rodflow.pipeline.results import read_flow, read_run
 
-COLUMNS = ["variant", "flow", *STUDY_COLUMNS]
-
 
 def tabulate_study(config: Config, cell: Cell, results: Path) -> None:
     """Put the runs of all variants and the flows that started from them into one table, ``precision/<cell>.parquet``.
 
-    The table has a row a variant, flow (the run itself is ``discrete``) and record, with ``COLUMNS``: the step, the
-    effective sharpness, the run's oscillation or the flow's rod length, and the flow's error, both lengths in weight
-    space. The summary beside it (.json) has the threshold, the flows' start, divergences and the provenance.
+    The table has a row a variant, flow (the run itself is ``discrete``) and record, with ``STUDY_COLUMNS``: the step,
+    the effective sharpness, the run's oscillation or the flow's rod length, and the flow's error, both lengths in
+    weight space. The summary beside it (.json) has the threshold, the flows' start, divergences and the provenance.
 
     Raises: ``InvalidInput`` for a cell without a learning rate, or for a run or a flow that is not there.
     """
@@ -42,7 +40,7 @@ def tabulate_study(config: Config, cell: Cell, results: Path) -> None:
             tables.append(series.drop(columns="oscillation").assign(variant=name, flow=flow))
             diverged_at[name][flow] = summary.diverged_at
     output = study_file(results, cell)
-    write_table(output, pd.concat([table.reindex(columns=COLUMNS) for table in tables], ignore_index=True))
+    write_table(output, pd.concat([table.reindex(columns=STUDY_COLUMNS) for table in tables], ignore_index=True))
     device = run.summary.provenance.device
     study = StudySummary(
         **cell._asdict(),

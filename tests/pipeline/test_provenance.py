@@ -1,0 +1,132 @@
+"""The digest of the code that makes a result: what changes it, what does not, and what it refuses."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rodflow.config import Cell
+from rodflow.pipeline import provenance
+from rodflow.pipeline.provenance import code_digest, discrete_code, flow_code, landscape_code, modules_used
+
+CELL = Cell("mlp", "adam", 0)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Path:
+    """A copy of the package that digests are taken of."""
+    copy = shutil.copytree(provenance.PACKAGE, tmp_path / "rodflow", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "PACKAGE", copy)
+    forget()
+    yield copy
+    forget()
+
+
+def forget() -> None:
+    for cached in (provenance.code_digest, provenance._code):
+        cached.cache_clear()
+
+
+def digests() -> dict[str, str]:
+    forget()
+    return {
+        "training": discrete_code(CELL),
+        "stable": flow_code(CELL, "stable"),
+        "rod": flow_code(CELL, "rod"),
+        "landscape": landscape_code("valley"),
+        "tables": code_digest("rodflow.pipeline.stages.tables"),
+        "figure": code_digest("rodflow.pipeline.stages.figure", "rodflow.catalogue"),
+        "page": code_digest("rodflow.pipeline.stages.page", "rodflow.catalogue"),
+    }
+
+
+def changed(package: Path, file: str, edit) -> set[str]:
+    """The digests that an edit of a file's text changes."""
+    before, path = digests(), package / file
+    path.write_text(edit(path.read_text()))
+    after = digests()
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize("module", ["rodflow.pipeline.stages.nope", "rodflow.nope", "numpy", "stages.flow", ""])
+def test_a_module_that_is_not_there_is_refused(module):
+    with pytest.raises(ModuleNotFoundError):
+        code_digest(module)
+
+
+@pytest.mark.parametrize(
+    "line", ["import rodflow.nope", "from rodflow.nope import x", "from rodflow.flows import nope"]
+)
+def test_an_import_of_what_is_not_there_is_refused_or_names_an_attribute(package, line):
+    (package / "training/discrete.py").write_text(f"{line}\n")
+    if "nope import" in line or "import rodflow" in line:
+        with pytest.raises(ModuleNotFoundError, match=r"rodflow\.nope"):
+            discrete_code(CELL)
+    else:  # a package's own name may be any
+        assert "rodflow.flows" in modules_used("rodflow.training.discrete")
+
+
+def test_a_name_that_a_package_looks_up_is_refused(package):
+    (package / "training/discrete.py").write_text("from rodflow.problems import digits\n")
+    with pytest.raises(ImportError, match="name their modules"):
+        discrete_code(CELL)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text + "\n# a comment\n",
+        lambda text: text.replace('"""Discrete full-batch training', '"""Full-batch training'),
+        lambda text: text.replace("\n\n\ndef train(", "\n\n\n\ndef train("),
+        lambda text: text.replace('    """Train for', '    """It trains for'),
+    ],
+    ids=["comment", "module's docstring", "layout", "function's docstring"],
+)
+def test_comments_docstrings_and_layout_count_for_nothing(package, edit):
+    assert changed(package, "training/discrete.py", edit) == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [
+        ("training/discrete.py", {"training", "stable", "rod", "landscape"}),
+        ("optimizers/family.py", {"training", "stable", "rod", "landscape"}),
+        ("optimizers/qhm.py", set()),
+        ("problems/architectures.py", {"training", "stable", "rod"}),
+        ("flows/stable.py", {"stable", "landscape"}),
+        ("flows/rod.py", {"rod", "landscape"}),
+        ("flows/central.py", set()),
+        ("flows/base.py", {"stable", "rod", "landscape"}),
+        ("measures/errors.py", {"tables", "figure"}),
+        ("measures/thresholds.py", {"tables"}),
+        ("report/figures/style.py", {"figure", "page"}),
+        ("report/figures/overview.py", {"figure", "page"}),
+        ("catalogue.py", {"figure", "page"}),
+        ("jobs/files.py", set()),
+        ("jobs/checkpoint.py", set()),
+        ("pipeline/layout.py", set()),
+        ("config/schema.py", set()),
+        ("errors.py", set()),
+    ],
+)
+def test_a_changed_statement_counts_for_what_uses_it(package, file, what):
+    assert changed(package, file, lambda text: text + "\nCHANGED = 1\n") == what
+
+
+def test_a_catalogues_settings_count_for_their_own_flow(package, monkeypatch):
+    before = flow_code(CELL, "stable_corrected"), flow_code(CELL, "stable")
+    forget()
+    monkeypatch.setitem(provenance.FLOWS.entries["stable_corrected"].settings, "order", 3)
+    after = flow_code(CELL, "stable_corrected"), flow_code(CELL, "stable")
+    assert before[0] != after[0] and before[1] == after[1]
+
+
+def test_files_beside_the_pages_code_count_for_it(package):
+    assert changed(package, "report/page/style.css", lambda text: text + "p { color: red }\n") == {"page"}
+
+
+def test_what_is_ignored_is_ignored_with_all_that_it_holds():
+    used = modules_used("rodflow.pipeline.stages.flow")
+    assert {"rodflow.training.discrete", "rodflow.flows.integrate", "rodflow.optimizers.step_map"} <= set(used)
+    for name in provenance.IGNORED:
+        assert not [module for module in used if module == name or module.startswith(f"{name}.")], name
