@@ -3,9 +3,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 CORES ?= all
+# two processes for the tests; a file's tests stay together, since they share what they make
+TWO := --numprocesses 2 --dist loadfile
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce replication reference-check report test test-slurm test-browser lint benchmark environment
+.PHONY: reproduce replication reference-check report test test-science test-slurm test-browser lint benchmark environment
 
 environment: $(VENV)/.complete
 
@@ -32,7 +34,11 @@ report: environment
 	snakemake --cores $(CORES) --report figures/default/report.html
 
 test: environment
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO)
+
+# the mathematics alone, without stages, files and Snakemake
+test-science: environment
+	$(BIN)/python -m pytest tests/science $(TWO)
 
 # needs root, Linux and the packages slurm-wlm and munge
 test-slurm: environment

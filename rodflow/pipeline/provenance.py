@@ -55,7 +55,8 @@ def _tree(module: str) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def _imports(module: str) -> set[str]:
+@functools.cache
+def _imports(module: str) -> frozenset[str]:
     """The project's modules that a module imports, wherever it does, type hints aside.
 
     Raises: ``ModuleNotFoundError`` for one that is not there, and ``ImportError`` for a name that a package looks up
@@ -76,9 +77,10 @@ def _imports(module: str) -> set[str]:
             names |= {node.module} | there
             if node.module.split(".")[0] == "rodflow" and there != submodules and _looks_up(node.module):
                 raise ImportError(f"{module} imports {sorted(submodules - there)} from a package: name their modules")
-    return {name for name in names if name.split(".")[0] == "rodflow"}
+    return frozenset(name for name in names if name.split(".")[0] == "rodflow")
 
 
+@functools.cache
 def _looks_up(module: str) -> bool:
     """Whether a module has a ``__getattr__``, which finds its names when they are asked for."""
     return any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in _tree(module).body)

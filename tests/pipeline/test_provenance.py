@@ -23,7 +23,7 @@ def package(tmp_path, monkeypatch) -> Path:
 
 
 def forget() -> None:
-    for cached in (provenance.code_digest, provenance._code):
+    for cached in (provenance.code_digest, provenance._code, provenance._imports, provenance._looks_up):
         cached.cache_clear()
 
 

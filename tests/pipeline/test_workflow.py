@@ -25,6 +25,7 @@ from helpers.checkout import (
 from helpers.images import cifar_arrays
 
 from rodflow import config as configuration
+from rodflow.config.schema import Data
 from rodflow.jobs import forkserver
 
 pytestmark = pytest.mark.snakemake
@@ -250,7 +251,7 @@ def test_values_between_brackets_on_the_command_line(with_images):
     )
     run(with_images, narrow=(*NARROW, *said, "--", "results/said/dataset.npz"))
     config = configuration.load(with_images / "results/said/config.yaml")
-    assert config.data == configuration.Data(
+    assert config.data == Data(
         dataset="cifar10", file="my.npz", examples=12, classes=[0, 1, 2, 3], normalise=False
     )
     assert (config.seeds, config.chunk_size, config.sizes.mlp.widths) == ([0, 1], None, [6, 5])

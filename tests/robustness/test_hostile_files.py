@@ -214,7 +214,9 @@ def test_damaged_cifar_files_are_refused_or_whole(tmp_path, data):
 
 
 @pytest.mark.parametrize(
-    "content", [pickle.dumps(Trap()), npy(object_array()), b"\x80\x04" * 100, npy(CIFAR["x_train"])]
+    "content",
+    [pickle.dumps(Trap()), npy(object_array()), b"\x80\x04" * 100, npy(CIFAR["x_train"])],
+    ids=lambda content: f"{len(content)} bytes",
 )
 def test_a_pickle_is_no_data_file(tmp_path, content):
     for name in ("images.npz", "images.npy", "images.pkl"):
