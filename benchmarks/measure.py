@@ -7,8 +7,8 @@ import re
 import resource
 import time
 from collections.abc import Callable
-from statistics import median
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch

@@ -1,10 +1,11 @@
 """The fork server: start-up once, a fork per job.
 
-Importing torch, pandas and matplotlib takes seconds, many jobs take less. So the workflow starts a process that imports
-them and computes nothing (``ForkServer``), and each ``python -m rodflow ...`` of its rules hands its arguments, folder,
-environment and standard streams to that process, which forks a child for them (``run_in_server``, ``serve``). From
-there on the child is an ordinary start: it returns to ``rodflow.cli.main``, and the command ends as the child does,
-by exit status or by signal. Signals go on to the child; a child whose command is gone is killed.
+Importing torch, pandas and matplotlib takes 2.9 seconds of processor time, many jobs take less: in the default run, 196
+jobs, that is 570 seconds beside the 1,875 that the whole run takes with a server. So the workflow starts a process that
+imports them and computes nothing (``ForkServer``). Each ``python -m rodflow ...`` of its rules hands its arguments,
+folder, environment and standard streams to that process, which forks a child for them (``run_in_server``, ``serve``).
+From there on the child is an ordinary start: it returns to ``rodflow.cli.main``, and the command ends as the child
+does, by exit status or by signal. Signals go on to the child; a child whose command is gone is killed.
 
 A command runs in its own process, as if there were no server, where the variable ``RODFLOW_FORKSERVER`` names no
 server that answers: one that still imports, that imported another checkout or in another environment, or that is on

@@ -251,9 +251,7 @@ def test_values_between_brackets_on_the_command_line(with_images):
     )
     run(with_images, narrow=(*NARROW, *said, "--", "results/said/dataset.npz"))
     config = configuration.load(with_images / "results/said/config.yaml")
-    assert config.data == Data(
-        dataset="cifar10", file="my.npz", examples=12, classes=[0, 1, 2, 3], normalise=False
-    )
+    assert config.data == Data(dataset="cifar10", file="my.npz", examples=12, classes=[0, 1, 2, 3], normalise=False)
     assert (config.seeds, config.chunk_size, config.sizes.mlp.widths) == ([0, 1], None, [6, 5])
     rates = [config.learning_rates[a][o] for a, o in (("mlp", "gd"), ("mlp", "adam"), ("vit", "gd"))]
     assert rates == [0.25, 2e-3, 0.1]  # the last is the file's
