@@ -1,4 +1,4 @@
-"""What goes wrong by the user's hand, and how it is said: key, value, what is allowed, on one line."""
+"""Errors that a user can mend: a message names the key, the value and what is allowed, on one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LENGTH = 1000
 
 
 class Excerpt(Repr):
-    """A value as a reader can take it in: nesting, length and digits are cut, whatever the value is."""
+    """A value, cut in nesting, length and digits to what a reader can take in."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -17,7 +17,7 @@ class Excerpt(Repr):
         self.maxlist = self.maxtuple = self.maxdict = self.maxset = 12
 
     def repr_int(self, x: int, level: int) -> str:
-        """Long ones in hexadecimal: Python refuses to write thousands of decimal digits."""
+        """A long number is written in hexadecimal: Python refuses to write thousands of decimal digits."""
         return super().repr_int(x, level) if x.bit_length() < 1000 else cut(hex(x), self.maxlong)
 
 

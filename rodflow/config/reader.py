@@ -1,4 +1,4 @@
-"""YAML that says what it seems to say: of bounded size, no key twice, numbers in decimal digits, no types by tag.
+"""YAML without surprises: of bounded size, no key twice, numbers in decimal digits, no types by tag.
 
 YAML 1.1 has more than a config needs, and some of it changes a value silently: a repeated key (the last one wins), a
 leading zero (``010`` is eight), a colon (``1:30`` is ninety). Such files are refused.
@@ -74,7 +74,7 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def plain_scalars(value: Any) -> Any:
-    """``value``, in which each text that a YAML file would hold as a number, a truth value or null has become that.
+    """``value`` with each text that a YAML file would read as a number, a truth value or null turned into that.
 
     Snakemake's ``--config`` leaves every scalar between brackets a text, quoted or not. One that no config may hold as
     a number, ``010``, stays as it is.

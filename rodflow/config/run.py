@@ -186,7 +186,7 @@ class Config(Strict):
         return [Cell(architecture, o, s) for architecture, o in named for s in self.seeds_for(architecture)]
 
     def variant(self, name: str) -> Config:
-        """This config as a variant of the precision study has it; itself where ``name`` is empty.
+        """The config of a variant of the precision study; this one where ``name`` is empty.
 
         Raises: ``InvalidInput`` for another name than those of ``VARIANTS``.
         """
@@ -232,7 +232,7 @@ class Config(Strict):
 
     @property
     def placeless(self) -> Config:
-        """This config without where its images lie, which differs between machines."""
+        """This config without the place of its images, which differs between machines."""
         return self.model_copy(update={"data": self.data.model_copy(update=Data().model_dump(include=PLACES))})
 
     def discrete_settings(self, cell: Cell) -> dict[str, Any]:
@@ -279,7 +279,7 @@ def parse(settings: Any) -> Config:
 
 
 def _refusal(error: ValidationError) -> InvalidInput:
-    """The first thing that a validation found, as key, value and what is allowed."""
+    """The first error that a validation found, as key, value and what is allowed."""
     first = error.errors(include_url=False)[0]
     where = [str(part) for part in first["loc"] if part != "[key]"]
     cause = first.get("ctx", {}).get("error")
@@ -294,7 +294,7 @@ def _refusal(error: ValidationError) -> InvalidInput:
 
 
 def _keys_of_section(where: tuple[int | str, ...]) -> list[str]:
-    """The keys of the section at ``where``, which is one that refuses unknown keys."""
+    """The keys of the section at ``where``."""
     section: Any = Config
     for part in where:
         # below a mapping of sections, such as hyperparameters_of, any key leads to a section of the same kind

@@ -28,7 +28,7 @@ Precision = Literal["float32", "float64"]
 
 
 def number(value: Any) -> Any:
-    """Text such as ``1e-3``, a number to everyone but YAML 1.1, as the number that it stands for."""
+    """Text such as ``1e-3`` as a number: YAML 1.1 alone does not read it as one."""
     exponential = isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value, re.ASCII)
     return float(value) if exponential else value
 
@@ -177,7 +177,7 @@ class Sharpness(Strict):
 
 
 class SolverSettings(Strict):
-    """Overrides of a flow's solver (``rodflow.flows.base.Solver``) and of what the flow itself takes; null: its own."""
+    """Changes of a flow's solver (``rodflow.flows.base.Solver``) and of its own settings; null: as the flow has them."""
 
     dtype: Precision | None = None
     """Precision of the flow, in place of ``flow_dtype``."""

@@ -179,8 +179,8 @@ class Flow:
         return {}
 
     def state_dict(self) -> StateDict:
-        """What changes beside y along a trajectory, and the flow needs to go on, for a checkpoint (see its module)."""
+        """What a checkpoint keeps beside y: all else that changes along a trajectory and that the flow goes on from."""
         return {}
 
     def load_state_dict(self, state: StateDict) -> None:
-        """Go on from a :meth:`state_dict`; :meth:`start`, with the same window, comes first and sets all the rest."""
+        """Go on from a :meth:`state_dict`; call :meth:`start` with the same window first, which sets all the rest."""

@@ -34,7 +34,7 @@ class Curvature:
         return {"vectors": self.vectors}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Go on from a :meth:`state_dict`, less what was None in it."""
+        """Go on from a :meth:`state_dict`; what was None may be left out."""
         self.vectors = state.get("vectors")
 
     def along_sharpest(self, x: Tensor, preconditioner: Tensor) -> tuple[float, float]:

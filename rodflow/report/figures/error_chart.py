@@ -43,7 +43,7 @@ def key(style: LineStyle) -> str:
 
 
 def _svg(figure: Figure, description: str) -> str:
-    """The picture as an element of a page, with nothing in it that differs from one time to the next."""
+    """The picture as an element of a page; the same picture gives the same text."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     _, _, element = file.getvalue().partition("<svg ")

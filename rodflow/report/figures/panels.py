@@ -53,7 +53,7 @@ class PlottedCell:
         return in_order((flow for flow, _ in self.series), FLOW_STYLE)
 
     def with_rods(self) -> PlottedCell:
-        """The same runs with the flows that have a rod, or are named after one, only."""
+        """The same runs, with only the flows that have a rod or are named after one."""
         rods = {key: f for key, f in self.series.items() if "rod" in key[0] or f["rod_length"].notna().any()}
         return PlottedCell(rods, self.discrete, self.threshold)
 

@@ -148,7 +148,7 @@ def _thresholds(sharpness: pd.Series) -> str:
 
 
 def _chart(files: CellFiles, title: str) -> str:
-    """The chart of a cell, described in words for who cannot see it."""
+    """The chart of a cell, with a description for readers who cannot see it."""
     summary, flows = files.summary, _charted(files.series)
     late = files.records[files.records["step"] >= summary.flow_start]
     described = []
