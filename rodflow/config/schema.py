@@ -177,7 +177,7 @@ class Sharpness(Strict):
 
 
 class SolverSettings(Strict):
-    """Changes of a flow's solver (``rodflow.flows.base.Solver``) and of its own settings; null: as the flow has them."""
+    """Changes of a flow's solver (``rodflow.flows.base.Solver``) and of its settings; null: as the flow has them."""
 
     dtype: Precision | None = None
     """Precision of the flow, in place of ``flow_dtype``."""
