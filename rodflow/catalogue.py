@@ -105,6 +105,9 @@ FLOWS = Catalogue(
         "rod_low_rank": FlowEntry(
             "rodflow.flows.rod_low_rank:LowRankRodFlow", "Rod flow, low rank", "#56B4E9", (0, (2.5, 1.2))
         ),
+        "rod_covariance": FlowEntry(
+            "rodflow.flows.rod_covariance:CovarianceRodFlow", "Rod flow, covariance", "#332288", (0, (6, 1, 1, 1)), 1.7
+        ),
         "drift_free_rod": FlowEntry(
             "rodflow.flows.drift_free_rod:DriftFreeRod", "Rod flow, drift-free", "#009E73", (0, (1, 1.2)), 1.8
         ),
@@ -115,6 +118,7 @@ FLOWS = Catalogue(
             (0, (1, 3)),
             1.2,
         ),
+        "twin": FlowEntry("rodflow.flows.twin:Twin", "Twin run", "#8c8c8c", (0, (1, 2)), 1.2),
         "central": FlowEntry(
             "rodflow.flows.central:CentralFlow",
             "Central flow",

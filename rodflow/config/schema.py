@@ -193,6 +193,8 @@ class SolverSettings(Strict):
     """Steps of an adaptive method between two records after which the flow counts as too stiff."""
     rank: Count | None = None
     """rod_low_rank: columns of the covariance."""
+    columns: Count | None = None
+    """rod_covariance: columns beside the drift's."""
     order: Annotated[int, Field(ge=1, le=3)] | None = None
     """Order of the backward error correction."""
     interval: Count | None = None

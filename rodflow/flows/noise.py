@@ -20,6 +20,11 @@ half of these are the run's.
 """
 
 
+def own_errors(w: Tensor, size: float, t: int, seed: int) -> Tensor:
+    """Rounding errors ``[d]`` of weights w in the step to t, relatively at most ``size``: others than the run's."""
+    return rounding_errors(w, size, t + seed * STEPS)
+
+
 class NoisyFlow(Flow):
     """A flow whose field is ``phi``, the increments of one step, corrected to ``order``, and which rounds as runs do.
 
@@ -68,7 +73,7 @@ class NoisyFlow(Flow):
         size = self.rounding_scale * self.rounding
         if not size or t != math.floor(t):
             return torch.zeros_like(w)
-        return rounding_errors(w, size, int(t) + self.rounding_seed * STEPS)
+        return own_errors(w, size, int(t), self.rounding_seed)
 
     def unit(self, y: Tensor, t0: float, t1: float) -> Tensor:
         """y at t1 from y at t0, no more than a unit of time later."""

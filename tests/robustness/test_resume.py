@@ -139,7 +139,7 @@ def test_training_that_diverges(problem, tmp_path):
 
 
 MODELLED = {
-    "gd": ["edge"],
+    "gd": ["edge", "twin", "rod_covariance"],
     "heavy_ball": ["stable", "stable_corrected", "rod_low_rank", "drift_free_rod", "central_momentum"],
     "rmsprop": ["stable", "rod", "drift_free_rod", "drift_free_rod_ode", "central"],
 }

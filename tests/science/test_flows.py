@@ -30,6 +30,7 @@ from rodflow.flows.drift_free_rod import DriftFreeRod
 from rodflow.flows.dynamics import Dynamics
 from rodflow.flows.integrate import integrate, trajectory
 from rodflow.flows.rod import RodFlow, rank_one_projection
+from rodflow.flows.rod_covariance import CovarianceRodFlow
 from rodflow.flows.rod_low_rank import LowRankRodFlow
 from rodflow.flows.stable import StableFlow
 from rodflow.optimizers.step_map import State, StepMap
@@ -294,6 +295,7 @@ def test_rod_starts_from_half_differences(kind):
 ROD_FLOWS = {
     "rank-one": partial(RodFlow, solver=FINE),
     "low-rank": partial(LowRankRodFlow, solver=Solver(step=0.02), rank=2),
+    "covariance": partial(CovarianceRodFlow, solver=Solver(step=0.02)),
 }
 
 
