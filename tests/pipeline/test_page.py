@@ -57,10 +57,15 @@ def drawn(values, **changes):
     return chart(PlottedCell({("rod", 0): flow}, {0: run.assign(loss=1.0)}, 2.0), **{"description": "a <b>"} | changes)
 
 
+def paths(picture, colour):
+    """The lines of that colour."""
+    styled = [p for p in ElementTree.fromstring(picture).iter() if f"stroke: {colour}" in p.get("style", "")]
+    return [p.get("d") for p in styled if p.get("d")]
+
+
 def strokes(picture, colour):
     """How the lines of that colour are drawn: M moves the pen, L draws."""
-    styled = [p for p in ElementTree.fromstring(picture).iter() if f"stroke: {colour}" in p.get("style", "")]
-    return ["".join(re.findall(r"[ML]", p.get("d"))) for p in styled if p.get("d")]
+    return ["".join(re.findall(r"[ML]", path)) for path in paths(picture, colour)]
 
 
 def test_chart_says_what_it_is_and_is_the_same_each_time():
@@ -71,13 +76,20 @@ def test_chart_says_what_it_is_and_is_the_same_each_time():
     assert "optimizer step" in picture and "10" in picture and "Date" not in picture
 
 
+def test_chart_is_logarithmic():
+    (path,) = paths(drawn([1.0, 10.0, 100.0]), flow_style("rod").colour.lower())
+    (x0, y0), (x1, y1), (x2, y2) = ((float(x), float(y)) for x, y in re.findall(r"[ML] ([\d.]+) ([\d.]+)", path))
+    assert x0 < x1 < x2 and x1 - x0 == pytest.approx(x2 - x1)
+    assert y0 > y1 > y2 and y0 - y1 == pytest.approx(y1 - y2)
+
+
 def test_chart_has_gaps_a_cross_and_a_shade():
     colour = flow_style("rod").colour.lower()
     whole, gap = drawn([1.0, 2.0, 2.5, 3.0, 4.0]), drawn([1.0, 2.0, np.nan, 3.0, 4.0, np.nan])
     assert strokes(whole, colour) == ["MLLLL"] and strokes(gap, colour) == ["MLML"]
     cross = f"fill: {colour}"
     assert cross in gap and cross not in whole
-    assert f"fill: {EDGE_COLOUR}" in gap
+    assert f"fill: {EDGE_COLOUR}" in gap and f"fill: {EDGE_COLOUR}" not in drawn([3.0])  # not at the edge yet
 
 
 @pytest.mark.parametrize("values", [[np.nan, np.nan], [5.0, 5.0], [3.0]])
