@@ -75,7 +75,7 @@ def outputs(folder: Path) -> dict[str, object]:
     found: dict[str, object] = {}
     for path in [*folder.glob("results/*/**/*"), *folder.glob("figures/*/**/*")]:
         name = str(path.relative_to(folder))
-        assert "checkpoint" not in name and ".parts" not in name
+        assert "checkpoint" not in name
         if path.parent.name == "tables" and path.suffix == ".csv":
             found[name] = without_times([line.split(",") for line in path.read_text().splitlines()])
         elif path.suffix == ".md" and path.name != "REPLICATION.md":  # which names the checkout's commit

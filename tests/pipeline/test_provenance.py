@@ -1,6 +1,7 @@
 """The digest of the code that makes a result: what changes it, what does not, and what it refuses."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,12 +122,38 @@ def test_a_catalogues_settings_count_for_their_own_flow(package, monkeypatch):
     assert before[0] != after[0] and before[1] == after[1]
 
 
+def test_the_module_of_a_cells_own_optimizer_counts_for_the_cell(package):
+    cells = [CELL, Cell("mlp", "qhm", 0)]
+    before = [(discrete_code(cell), flow_code(cell, "rod")) for cell in cells]
+    path = package / "optimizers/qhm.py"
+    path.write_text(path.read_text() + "\nCHANGED = 1\n")
+    forget()
+    after = [(discrete_code(cell), flow_code(cell, "rod")) for cell in cells]
+    assert after[0] == before[0]
+    assert after[1][0] != before[1][0] and after[1][1] != before[1][1]
+
+
+def test_a_label_counts_for_no_run(package, monkeypatch):
+    def relabelled(text):
+        return text.replace('"Adam"', '"Another"').replace('"Rod flow"', '"Another flow"')
+
+    shown = (provenance.OPTIMIZERS, "adam"), (provenance.FLOWS, "rod"), (provenance.LANDSCAPES, "valley")
+    before = digests()
+    for catalogue, name in shown:
+        monkeypatch.setitem(catalogue.entries, name, replace(catalogue.entries[name], label="Another"))
+    assert digests() == before
+    assert changed(package, "catalogue.py", relabelled) == {"figure", "page"}
+
+
 def test_files_beside_the_pages_code_count_for_it(package):
     assert changed(package, "report/page/style.css", lambda text: text + "p { color: red }\n") == {"page"}
 
 
-def test_what_is_ignored_is_ignored_with_all_that_it_holds():
+def test_what_is_ignored_is_ignored_with_all_that_it_holds(package):
     used = modules_used("rodflow.pipeline.stages.flow")
     assert {"rodflow.training.discrete", "rodflow.flows.integrate", "rodflow.optimizers.step_map"} <= set(used)
     for name in provenance.IGNORED:
         assert not [module for module in used if module == name or module.startswith(f"{name}.")], name
+    (package / "training/discrete.py").write_text("import rodflow.config.schema\nimport rodflow.errors\n")
+    forget()
+    assert modules_used("rodflow.training.discrete") == ["rodflow.training.discrete"]

@@ -38,7 +38,7 @@ from rodflow.flows.central import CentralFlow
 from rodflow.flows.integrate import integrate
 from rodflow.jobs.checkpoint import Checkpoint, Interrupted
 from rodflow.jobs.files import read_archive, write_archive
-from rodflow.pipeline.layout import checkpoint_file
+from rodflow.pipeline.layout import checkpoint_file, discrete_file
 from rodflow.pipeline.provenance import code_digest, fingerprint
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
@@ -487,22 +487,59 @@ class Mortal:
         return job
 
 
-def test_a_study_killed_at_each_of_its_jobs_makes_each_once(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    """The config of a cell and its precision study, and the folder of a run of both in one go."""
+    grid = {"architectures": ["mlp"], "optimizers": ["gd"], "flows": ["stable"], "landscapes": []}
+    config = configuration.parse(smoke(**grid, steps=100, record_interval=2, checkpoint_seconds=0))
+    whole = tmp_path_factory.mktemp("studied")
+    run_everything(config, whole)
+    return config, whole
+
+
+def test_a_study_killed_at_each_of_its_jobs_makes_each_once(studied, tmp_path, monkeypatch):
     """There is no series before the last job, finished jobs stay, and series and table are those of one go."""
-    grid = {"architectures": ["mlp"], "optimizers": ["gd"], "flows": ["stable"], "landscapes": [], "steps": 40}
-    config = configuration.parse(smoke(**grid, checkpoint_seconds=0))
-    run_everything(config, tmp_path / "whole")
+    config, whole = studied
+    series = "results/smoke/precision/mlp-gd-seed0.parquet"
     jobs = Mortal(monkeypatch)
     for jobs.lives in range(9):
         with pytest.raises(Killed):
-            run_everything(config, tmp_path / "pieces")
-        assert not (tmp_path / "pieces/results/smoke/precision/mlp-gd-seed0.parquet").exists()
+            run_everything(config, tmp_path)
+        assert not (tmp_path / series).exists()
     jobs.lives = None
-    run_everything(config, tmp_path / "pieces")
+    run_everything(config, tmp_path)
     assert len(jobs.made) == len(set(jobs.made)) == 9
-    whole, pieces = (outputs(tmp_path / name) for name in ("whole", "pieces"))
-    assert whole == pieces
-    assert {"results/smoke/precision/mlp-gd-seed0.parquet", "results/smoke/tables/precision.csv"} <= whole.keys()
+    assert {series, "results/smoke/tables/precision.csv"} <= outputs(whole).keys()
+    assert_equal(tmp_path, outputs(whole))
+
+
+def test_a_study_killed_as_a_job(studied, tmp_path, monkeypatch, caplog):
+    """By SIGKILL, while it trains its second variant: it goes on from there, and the first one stays."""
+    config, whole = studied
+    results, jobs = tmp_path / "results/smoke", Mortal(monkeypatch)
+    jobs.lives = 3  # the first variant's run and its two flows
+    with pytest.raises(Killed):
+        run_everything(config, tmp_path)
+    assert len(jobs.made) == 3 and all(name.startswith("float32/") for name in jobs.made)
+    output = discrete_file(results, Cell("mlp", "gd", 0), "float64").with_suffix(".h5")
+    words = ["discrete", "--variant", "float64", "--architecture", "mlp", "--optimizer", "gd"]
+    files = ["--config", results / "config.yaml", "--dataset", results / "dataset.npz", "--output", output]
+    job = subprocess.Popen(
+        [sys.executable, "-m", "rodflow", *words, *files],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(checkpoint_file(output).exists)
+    job.kill()
+    assert job.wait(60) == -signal.SIGKILL
+    assert not output.exists()
+    jobs.made, jobs.lives = [], None
+    with caplog.at_level(logging.INFO):
+        run_everything(config, tmp_path)
+    assert "going on from checkpoint" in caplog.text
+    assert jobs.made[0] == "float64/discrete/mlp-gd-seed0" and len(jobs.made) == 6
+    assert not [name for name in jobs.made if name.startswith("float32/")]
+    assert_equal(tmp_path, outputs(whole))
 
 
 LONGEST = 10.0

@@ -1,7 +1,10 @@
 """Flows against formulas by hand, dense linear algebra, scipy's solver and exact solutions."""
 
+import ast
+import inspect
 import math
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from helpers.vectors import close, random, run_states, slope, vector
 from scipy.integrate import solve_ivp
 from torchdiffeq import odeint
 
+import rodflow.flows
 from rodflow.catalogue import FLOWS, OPTIMIZERS, models
 from rodflow.errors import InvalidInput
 from rodflow.flows.base import FlowDiverged, Layout, Solver, pack
@@ -525,6 +529,23 @@ def test_a_users_own_optimizer_runs_through_every_flow():
             continue
         result = integrate(make(problem.objective, Halving()), run.window(20), 10, 5, reference=run)
         assert result.series["relative_error"].iloc[-1] < 0.05, label
+
+
+def test_flows_know_no_optimizer():
+    """No identifier or string in the flows' source, docstrings aside, names an optimizer.
+
+    The import contracts in pyproject.toml see modules only, not a comparison with an optimizer's name.
+    """
+    forbidden = ("adam", "nesterov", "rmsprop", "heavy", "gradientdescent", "momentum ==", "polyak")
+    files = sorted(Path(inspect.getfile(rodflow.flows)).parent.rglob("*.py"))
+    assert len(files) > len({flow_class(make) for make in FLOWS.values()})
+    for file in files:
+        tree = ast.parse(file.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                node.value.value = ""  # a docstring
+        code = ast.unparse(tree).lower()
+        assert [word for word in forbidden if word in code] == [], file.name
 
 
 # --- integrate
