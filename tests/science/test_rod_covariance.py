@@ -112,7 +112,7 @@ def test_the_valley_is_left_by_one_vector_and_held_by_the_covariance():
     run = train(objective, ours, torch.tensor([0.01, 6.0], dtype=torch.float64), 470, record_interval=10)
     assert run.diverged_at is None and 7.3 < run.midpoints[:, 1].max() < 7.5
     window = run.window(20)
-    fine = highest(CovarianceRodFlow(objective, ours, Solver("rk4", step=0.1)), window, 600)
+    fine = highest(CovarianceRodFlow(objective, ours, Solver("rk4", step=0.2)), window, 600)
     assert fine == pytest.approx(7.24, rel=0.01)
     assert highest(CovarianceRodFlow(objective, ours), window, 1200) == pytest.approx(7.24, rel=0.03)
     assert highest(RodFlow(objective, ours), window, 1200) > 9
