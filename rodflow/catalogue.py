@@ -118,7 +118,7 @@ FLOWS = Catalogue(
             (0, (1, 3)),
             1.2,
         ),
-        "twin": FlowEntry("rodflow.flows.twin:Twin", "Twin run", "#8c8c8c", (0, (1, 2)), 1.2),
+        "twin": FlowEntry("rodflow.flows.twin:Twin", "Twin run", "#999933", (0, (1, 2)), 1.2),
         "central": FlowEntry(
             "rodflow.flows.central:CentralFlow",
             "Central flow",
