@@ -1,4 +1,4 @@
-"""``python -m benchmarks [cost] [accuracy] [scaling]``: measure, and write tables as rows come, then the page.
+"""``python -m benchmarks [cost] [accuracy] [rod] [scaling]``: measure, and write tables as rows come, then the page.
 
 Rows add to those of the same machine and commit; a page inside the checkout changes what the commit is called.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from benchmarks import rod
 from benchmarks.accuracy import VARIANTS, errors
 from benchmarks.cost import costs
 from benchmarks.report import PARTS, add, render
@@ -32,13 +33,13 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; none: all")
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="whose cells accuracy runs")
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="whose cells accuracy and rod run")
     parser.add_argument("--paper", type=Path, default=Path("config/paper.yaml"), help="whose sizes cost takes")
     parser.add_argument("--architectures", nargs="+", choices=list(ARCHITECTURES), help="of cost; none: all")
     parser.add_argument("--optimizers", nargs="+", default=["gd", "rmsprop", "adam"], help="of cost")
     parser.add_argument("--dtypes", nargs="+", default=["float32"], help="of cost")
     parser.add_argument("--examples", type=int, help="of cost; none: the sizes' config's")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="of accuracy; threads of the others")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="of accuracy and rod; threads of the others")
     parser.add_argument("--variants", choices=["", "map"], default="", help="of accuracy: all, or the map's only")
     parser.add_argument("--tables", type=Path, default=Path("results/benchmarks"))
     parser.add_argument("--page", type=Path, default=Path("docs/performance.md"))
@@ -46,14 +47,16 @@ def main() -> None:
     for part in chosen.parts:
         if part not in PARTS:
             parser.error(f"got {part}, allowed: {', '.join(PARTS)}")
-    variants = [variant for variant in VARIANTS if variant.startswith(chosen.variants)]
+    variants = {name: variant for name, variant in VARIANTS.items() if name.startswith(chosen.variants)}
+    config = configuration.load(chosen.config)
     paper = configuration.load(chosen.paper)
     changed = {"threads": chosen.processes, "architectures": chosen.architectures or paper.architectures}
     paper = paper.model_copy(update=changed)
     measured_on = f"{machine()} Commit {git_commit()}."
     measure = {
         "cost": lambda: costs(paper, chosen.optimizers, chosen.dtypes, chosen.examples or paper.data.examples),
-        "accuracy": lambda: errors(configuration.load(chosen.config), chosen.processes, variants),
+        "accuracy": lambda: errors(config, chosen.processes, variants),
+        "rod": lambda: errors(rod.narrowed(config), chosen.processes, rod.VARIANTS),
         "scaling": lambda: scaling(chosen.processes),
     }
     for part in chosen.parts or PARTS:

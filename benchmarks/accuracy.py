@@ -22,7 +22,9 @@ from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.flow import run_flow
 
-VARIANTS: dict[str, tuple[str, dict]] = {
+Variants = dict[str, tuple[str, dict]]
+"""By name: a flow, and what ``solvers`` says of it."""
+VARIANTS: Variants = {
     "map, every step": ("drift_free_rod", {"interval": 1}),
     "map, every 2nd step": ("drift_free_rod", {"interval": 2}),
     "map, every 4th step": ("drift_free_rod", {"interval": 4}),
@@ -38,18 +40,17 @@ ODE, ODE_HALVED = "ODE, order 2, step 1/2", "ODE, order 2, step 1/4"
 CONVERGED = 0.05
 
 
-def cell_errors(config: Config, dataset: Path, folder: Path, variants: list[str], cell: Cell) -> list[dict]:
-    """A row for each record in the edge window and variant of a cell: its error and cost up to there."""
+def cell_errors(config: Config, dataset: Path, folder: Path, variants: Variants, cell: Cell) -> list[dict]:
+    """A row for each record in the edge window and variant of a cell: its error, sharpness and cost."""
     run = discrete_file(folder, cell)
     run_cell(config, cell, dataset, run.with_suffix(".h5"))
     summary = read_model(run.with_suffix(".json"), RunSummary)
     rows = []
-    for variant in variants:
-        flow, settings = VARIANTS[variant]
+    for variant, (flow, settings) in variants.items():
         output = flow_file(folder, cell, flow)
         changed = config.model_copy(update={"solvers": {flow: SolverSettings(**settings)}})
         run_flow(changed, cell, flow, dataset, run.with_suffix(".h5"), output)
-        seconds = read_model(output.with_suffix(".json"), FlowSummary).seconds
+        of_flow = read_model(output.with_suffix(".json"), FlowSummary)
         for row in at_the_edge(read_table(output), summary.threshold).itertuples():
             rows.append(
                 cell._asdict()
@@ -57,14 +58,16 @@ def cell_errors(config: Config, dataset: Path, folder: Path, variants: list[str]
                     "variant": variant,
                     "step": row.step,
                     "error": row.error,
+                    "sharpness_ratio": row.sharpness / row.discrete_sharpness,
                     "gradients_per_step": row.gradients / (row.step - summary.flow_start),
-                    "seconds": seconds,
+                    "equivalents_per_step": of_flow.gradient_equivalents_per_step,
+                    "seconds": of_flow.seconds,
                 }
             )
     return rows
 
 
-def errors(config: Config, processes: int, variants: list[str]) -> Iterator[list[dict]]:
+def errors(config: Config, processes: int, variants: Variants) -> Iterator[list[dict]]:
     """The rows of each cell, so many cells at a time, each on one thread."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -11,6 +11,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from benchmarks.accuracy import convergence, curve
+from benchmarks.rod import by_cell
 from rodflow.config import CELL_COLUMNS
 from rodflow.jobs.files import read_model, write_json, write_table
 from rodflow.report import markdown
@@ -95,6 +96,17 @@ def _accuracy(table: pd.DataFrame, measured: str) -> list[str]:
     ]
 
 
+def _rod(table: pd.DataFrame, measured: str) -> list[str]:
+    return [
+        "## Rod flow: convergence in columns and step",
+        measured,
+        "Mean error in the edge window over its n records, of rod flow with r columns of the covariance and step h. "
+        "`equivalents`: gradient equivalents a step, median over the cells; `at most`: the largest. No flow is stopped; "
+        "–: left the finite numbers. The twins' error is the floor: nearer to the run than they are is chance.",
+        shown(by_cell(table).reset_index()),
+    ]
+
+
 def _scaling(table: pd.DataFrame, measured: str) -> list[str]:
     parts = ["## Growth of the drift-free rod flow's cost", measured]
     for varied, rows in table.groupby("varied", sort=False):
@@ -118,5 +130,6 @@ class Part(NamedTuple):
 PARTS = {
     "cost": Part(["architecture", "optimizer", "dtype", "examples", "model"], _cost),
     "accuracy": Part([*CELL_COLUMNS, "variant", "step"], _accuracy),
+    "rod": Part([*CELL_COLUMNS, "variant", "step"], _rod),
     "scaling": Part(["varied", "parameters", "examples", "steps"], _scaling),
 }

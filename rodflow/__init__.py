@@ -29,8 +29,6 @@ _HOMES = {
     "rodflow.flows.edge": ["EdgeFlow"],
     "rodflow.flows.integrate": ["FlowRun", "integrate", "trajectory"],
     "rodflow.flows.rod": ["RodFlow"],
-    "rodflow.flows.rod_covariance": ["CovarianceRodFlow"],
-    "rodflow.flows.rod_low_rank": ["LowRankRodFlow"],
     "rodflow.flows.stable": ["StableFlow"],
     "rodflow.flows.twin": ["Twin"],
     "rodflow.jobs.checkpoint": ["Checkpoint"],

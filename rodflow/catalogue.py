@@ -102,11 +102,12 @@ FLOWS = Catalogue(
             settings={"order": 2},
         ),
         "rod": FlowEntry("rodflow.flows.rod:RodFlow", "Rod flow", "#0072B2", "solid"),
-        "rod_low_rank": FlowEntry(
-            "rodflow.flows.rod_low_rank:LowRankRodFlow", "Rod flow, low rank", "#56B4E9", (0, (2.5, 1.2))
-        ),
-        "rod_covariance": FlowEntry(
-            "rodflow.flows.rod_covariance:CovarianceRodFlow", "Rod flow, covariance", "#332288", (0, (6, 1, 1, 1)), 1.7
+        "rod_one_column": FlowEntry(
+            "rodflow.flows.rod:RodFlow",
+            "Rod flow, one column",
+            "#56B4E9",
+            (0, (2.5, 1.2)),
+            settings={"closure": "one_column"},
         ),
         "drift_free_rod": FlowEntry(
             "rodflow.flows.drift_free_rod:DriftFreeRod", "Rod flow, drift-free", "#009E73", (0, (1, 1.2)), 1.8

@@ -191,10 +191,10 @@ class SolverSettings(Strict):
     """Absolute tolerance of an adaptive method."""
     max_steps: Count | None = None
     """Steps of an adaptive method between two records after which the flow counts as too stiff."""
-    rank: Count | None = None
-    """rod_low_rank: columns of the covariance."""
+    closure: Literal["covariance", "one_column"] | None = None
+    """rod: what is kept of the rod's covariance."""
     columns: Count | None = None
-    """rod_covariance: columns beside the drift's."""
+    """rod: columns of the covariance beside the drift's."""
     order: Annotated[int, Field(ge=1, le=3)] | None = None
     """Order of the backward error correction."""
     interval: Count | None = None

@@ -2,65 +2,214 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from rodflow.flows.base import Flow, Layout, Solver, pack
+from rodflow.errors import InvalidInput
+from rodflow.flows.base import Flow, FlowDiverged, Layout, Solver, pack
+from rodflow.optimizers.step_map import StepMap
 from rodflow.training.discrete import Window
+from rodflow.training.objective import Objective
+
+CLOSURES = {"covariance": Solver("rk4", step=1.0), "one_column": Solver("rkc2", step=20.0, atol=1e-8)}
+"""What is kept of the rod's covariance, and the default solver of each."""
+COLUMNS = 2
+"""Columns of the covariance beside the drift's, unless ``columns`` says otherwise."""
+
+
+class Point(NamedTuple):
+    """What the flow moves along: z̄ ``[n]``, the columns A ``[n, r]``, nu."""
+
+    z: Tensor
+    columns: Tensor
+    nu: Tensor
+
+
+class Velocity(NamedTuple):
+    """dz̄/dt ``[n]``, dnu/dt, the images O of A's columns and of d, ``[n, r + 1]``, and d ``[n]`` itself."""
+
+    dz: Tensor
+    dnu: Tensor
+    images: Tensor
+    drift: Tensor
 
 
 class RodFlow(Flow):
-    """Rod flow with half-differences and the rank-one closure, for any step map.
+    """Rod flow with the covariance of its rod, for any step map; time in optimizer steps.
 
-    With z̄ = (z_t + z_{t+1})/2, δ = (z_{t+1} - z_t)/2, Σ = δδᵀ, and G± = G(z̄ ± δ), J± = dG/dz there:
+    With z̄ = (z_t + z_{t+1})/2, δ = (z_{t+1} - z_t)/2 and G the increment of z, these hold exactly for Σ = δδᵀ:
 
-        dz̄/dt  = (G+ + G-)/2 - (J+ + J-)(G+ + G-)/8
-        dΣ/dt  = (G+ G+ᵀ + G- G-ᵀ)/4 - 2Σ
-        dnu/dt = the mean of nu's increments at both ends
+        z̄' - z̄ = E,      Σ' - Σ = (G+ G+ᵀ + G- G-ᵀ)/4 - 2Σ,      E = (G+ + G-)/2,      G± = G(z̄ ± δ)
 
-    Regis & Chewi (arXiv 2602.01480) for gradient descent, where G = -lr ∇L; derived here from that construction for
-    the phase space z = (w, m) of momentum. The source of Σ does not keep rank one. The closure is the orthogonal
-    projection on rank-one matrices in the preconditioned metric (see :meth:`Dynamics.metric`), with v = δ/|δ|:
+    Rod flow makes both ODEs, with one backward error correction of the centre (Regis & Chewi, arXiv 2602.01480, for
+    gradient descent, where G = -lr ∇L; derived here from that construction for the phase space z = (w, m) of momentum).
+    The source of Σ does not keep rank one, so Σ needs a closure. How the authors take a rod from Σ could not be read.
 
-        dδ/dt = (I - v vᵀ/2) Q v / |δ| - δ,      Q v = [G+ (G+·v) + G- (G-·v)]/4
+    **closure="covariance"**, the default. The columns a_i of Σ = sum a_i a_iᵀ, orthogonal in the preconditioned metric
+    (see :meth:`Dynamics.metric`), act by what each adds:
 
-    y = (z̄, δ, nu), at time t + 1/2. An evaluation costs two gradients and two Hessian-vector products. On a mode of
-    the centre of sharpness S = x thresholds the rate is -2x(1 + x), -4 at the edge, and grows as the centre sharpens:
-    the solver is adaptive. (A fixed step of 1/2 becomes unstable past the edge, and the spurious oscillation can look
-    like the true one, with an error smaller than that of the flow itself.)
+        E = G(z̄) + sum_i [(G(z̄ + a_i) + G(z̄ - a_i))/2 - G(z̄)],      O_i = (G(z̄ + a_i) - G(z̄ - a_i))/2
+
+        dz̄/dt = E at z̄ - E/2,      dΣ/dt = (E Eᵀ + sum_i O_i O_iᵀ)/2 - 2Σ,      dnu/dt like E, from nu's increments
+
+    which for one column are the equations above. Source E Eᵀ/2 and decay -2Σ settle to a column d = E/2, the drift,
+    within a step. It is kept apart, Σ = d dᵀ + A Aᵀ, so that all ``columns`` of A ``[n, r]``, two by default, are free
+    for what oscillates. And z̄ - E/2 is the end z̄ - d of its rod, so that the corrected velocity E + G(z̄ - d) - G(z̄)
+    needs no gradient of its own. Columns start from δ - d.
+
+    A step of length h is one of the classical Runge-Kutta method for z̄ and nu, with d held at E/2 of its first stage;
+    the columns are those of the exponential of the decay, from both middle stages,
+
+        e^{-h} a_i,      sqrt((1 - e^{-2h})/4) O_d,      sqrt((1 - e^{-2h})/4) O_i,
+
+    cut back to r by a singular value decomposition in the metric. A stage takes 3 + 2r gradients, a step of one unit 28
+    with two columns. Only ``step`` of the solver is used, at most 1. A column too short for a difference, below
+    sqrt(epsilon) of the centre's length, is evaluated at that length and its image scaled back.
+
+    **closure="one_column"**. Σ = δδᵀ and nothing beside it, by the orthogonal projection of dΣ/dt on rank-one matrices
+    in the metric, with v = δ/|δ| and the derivative J± = dG/dz at both ends:
+
+        dz̄/dt = E - (J+ + J-) E/4,      dδ/dt = (I - v vᵀ/2) Q v/|δ| - δ,      Q v = [G+ (G+·v) + G- (G-·v)]/4
+
+    an ODE that ``solver`` integrates. Below the edge Σ tends to E Eᵀ/4, so that its one column is the drift: it never
+    samples the unstable direction and passes the edge unseen. An evaluation costs two gradients and two Hessian-vector
+    products. On a mode of the centre of sharpness S = x thresholds the rate is -2x(1 + x), -4 at the edge, and grows as
+    the centre sharpens: the solver is adaptive. (A fixed step of 1/2 becomes unstable past the edge, and the spurious
+    oscillation can look like the true one, with an error smaller than that of the flow itself.)
+
+    y = (z̄, A, nu) at time t + 1/2, in the window's dtype; A is δ ``[n, 1]`` where there is one column.
+
+    Raises: ``InvalidInput`` for an unknown closure, and for columns below one or beside one_column. Advancing raises
+    ``FlowDiverged`` where columns are not finite, or the solver gives up.
     """
 
     time_offset = 0.5
-    default_solver = Solver("rkc2", step=20.0, atol=1e-8)
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: StepMap,
+        solver: Solver | None = None,
+        closure: str = "covariance",
+        columns: int | None = None,
+    ):
+        if closure not in CLOSURES:
+            raise InvalidInput("closure", closure, f"one of {', '.join(CLOSURES)}")
+        if closure == "one_column" and columns is not None:
+            raise InvalidInput("columns", columns, "nothing: the closure one_column has one")
+        if columns is not None and columns < 1:
+            raise InvalidInput("columns", columns, "a positive number of columns")
+        super().__init__(objective, optimizer, CLOSURES[closure] if solver is None else solver)
+        self.closure = closure
+        self.columns = COLUMNS if columns is None else columns
 
     def start(self, window: Window) -> Tensor:
         here, after = window.state(), window.state(1)
         z, following = torch.cat([here.w, here.m]), torch.cat([after.w, after.m])
-        parts = (z + following) / 2, (following - z) / 2, (here.nu + after.nu) / 2
-        self.layout = Layout.of(*parts)
-        return pack(*parts)
+        centre, delta, nu = (z + following) / 2, (following - z) / 2, (here.nu + after.nu) / 2
+        columns = delta[:, None]
+        if self.closure == "covariance":
+            drift = self.dynamics.increment(centre, nu, window.at + self.time_offset)[: len(z)] / 2
+            empty = z.new_zeros(len(z), min(self.columns, len(z)) - 1)
+            columns = torch.cat([(delta - drift)[:, None], empty], 1)
+        self.layout = Layout.of(centre, columns, nu)
+        return pack(centre, columns, nu)
 
-    def field(self, t: float | Tensor, y: Tensor) -> Tensor:
-        z, delta, nu = self.layout.split(y)
-        dz, dnu, plus, minus = self.ends(t, z, delta, nu)
-        scale = self.dynamics.metric(nu, t, z)
-        ddelta = rank_one_projection(scale * plus, scale * minus, scale * delta) / scale
-        return torch.cat([dz, ddelta, dnu])
+    def point(self, y: Tensor) -> Point:
+        """The parts of y."""
+        z, columns, nu = self.layout.split(y)
+        return Point(z, columns.view(len(z), -1), nu)
 
-    def ends(self, t: float | Tensor, z: Tensor, delta: Tensor, nu: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """dz̄/dt, dnu/dt, and the increments G+ and G- at the ends z̄ ± δ of the rod."""
+    def rod(self, y: Tensor) -> Tensor:
+        """The weights' part of A's first column, the longest: the oscillation; with one_column δ, drift included."""
+        return self.dynamics.weights(self.point(y).columns[:, 0])
+
+    def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
+        if self.closure == "one_column":
+            return self.solver.advance(self.one_column, y, t0, t1)
+        steps = max(1, math.ceil((t1 - t0) / self.solver.step - 1e-9))
+        h = (t1 - t0) / steps
+        point = self.point(y)
+        for i in range(steps):
+            point = self.step(point, t0 + i * h, h)
+        return pack(*point)
+
+    def step(self, at: Point, t: float, h: float) -> Point:
+        """The point a time h after ``at``, time t, with the covariance."""
+        k1 = self.velocity(at, t)
+        k2 = self.velocity(self._moved(at, k1, t, h / 2, k1.images), t + h / 2, k1.drift)
+        k3 = self.velocity(self._moved(at, k2, t, h / 2, k2.images), t + h / 2, k1.drift)
+        k4 = self.velocity(self._moved(at, k3, t, h, k3.images), t + h, k1.drift)
+        mean = k1._replace(
+            dz=(k1.dz + 2 * k2.dz + 2 * k3.dz + k4.dz) / 6, dnu=(k1.dnu + 2 * k2.dnu + 2 * k3.dnu + k4.dnu) / 6
+        )
+        return self._moved(at, mean, t, h, torch.cat([k2.images, k3.images], 1) / math.sqrt(2))
+
+    def velocity(self, at: Point, t: float, drift: Tensor | None = None) -> Velocity:
+        """The covariance's right-hand side at a point, time t, for a ``drift`` d ``[n]``, or E/2 of A's columns."""
+        z, columns, nu = at
+        n = len(z)
+        here = self.dynamics.increment(z, nu, t)
+        mean, images = here.clone(), []
+        for column in columns.T:
+            even, odd, _ = self._bend(z, column, nu, t, here)
+            mean += even
+            images.append(odd[:n])
+        drift = mean[:n] / 2 if drift is None else drift
+        even, odd, behind = self._bend(z, drift, nu, t, here)
+        mean += even
+        images.append(odd[:n])
+        return Velocity(mean[:n] + behind[:n], mean[n:], torch.stack(images, 1), drift)
+
+    def _bend(self, z: Tensor, column: Tensor, nu: Tensor, t: float, here: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The increments at z ± column, less ``here``, that at z: their mean, half difference, the one at z - column.
+
+        A column that is too short for a difference is lengthened; what it would have added is scaled back.
+        """
+        shortest = math.sqrt(torch.finfo(z.dtype).eps) * float(self.dynamics.weights(z).norm())
+        length = float(self.dynamics.weights(column).norm())
+        stretch = max(1.0, shortest / length) if length > 0 else 1.0
+        end = stretch * column
+        plus, minus = self.dynamics.increment(z + end, nu, t), self.dynamics.increment(z - end, nu, t)
+        return ((plus + minus) / 2 - here) / stretch**2, (plus - minus) / (2 * stretch), (minus - here) / stretch
+
+    def _moved(self, at: Point, v: Velocity, t: float, h: float, images: Tensor) -> Point:
+        """The point a time h after ``at`` along v, with columns that ``images [n, *]`` feed."""
+        nu = at.nu + h * v.dnu
+        scale = self.dynamics.metric(nu, t + h, at.z)[:, None]
+        grown = torch.cat([math.exp(-h) * at.columns, math.sqrt(-math.expm1(-2 * h) / 4) * images], 1)
+        return Point(at.z + h * v.dz, truncate(grown, scale, at.columns.shape[1]), nu)
+
+    def one_column(self, t: float | Tensor, y: Tensor) -> Tensor:
+        """dy/dt of the closure with one column."""
+        z, columns, nu = self.point(y)
+        delta = columns[:, 0]
         plus, dnu_plus, jacobian_plus = self.dynamics.linearise(z + delta, nu, t)
         minus, dnu_minus, jacobian_minus = self.dynamics.linearise(z - delta, nu, t)
         mean = (plus + minus) / 2
         dz = mean - (jacobian_plus(mean) + jacobian_minus(mean)) / 4
-        return dz, (dnu_plus + dnu_minus) / 2, plus, minus
+        scale = self.dynamics.metric(nu, t, z)
+        ddelta = rank_one_projection(scale * plus, scale * minus, scale * delta) / scale
+        return torch.cat([dz, ddelta, (dnu_plus + dnu_minus) / 2])
 
-    def rod(self, y: Tensor) -> Tensor:
-        return self.dynamics.weights(self.layout.split(y)[1])
+
+def truncate(columns: Tensor, scale: Tensor, rank: int) -> Tensor:
+    """A ``[n, rank]`` with A Aᵀ nearest columns columnsᵀ in the metric ``scale [n, 1]``, by falling singular value.
+
+    Raises: ``FlowDiverged`` where columns are not finite, and have no singular values.
+    """
+    scaled = scale * columns
+    if not torch.isfinite(scaled).all():
+        raise FlowDiverged("non-finite columns of the rod's covariance")
+    u, s, _ = torch.linalg.svd(scaled, full_matrices=False)
+    return u[:, :rank] * s[:rank] / scale
 
 
 def rank_one_projection(plus: Tensor, minus: Tensor, delta: Tensor) -> Tensor:
-    """dδ/dt of the rank-one closure, all ``[n]``, in the coordinates in which it projects; zero at δ = 0."""
+    """dδ/dt of the closure with one column, all ``[n]``, in the coordinates in which it projects; zero at δ = 0."""
     length = delta.norm().clamp(min=torch.finfo(delta.dtype).tiny)
     v = delta / length
     source = (plus * (plus @ v) + minus * (minus @ v)) / 4
