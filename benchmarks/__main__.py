@@ -14,12 +14,12 @@ import pandas as pd
 import torch
 
 from benchmarks import rod
-from benchmarks.accuracy import VARIANTS, errors
-from benchmarks.cost import costs
+from benchmarks.accuracy import VARIANTS, Variants, errors
+from benchmarks.cost import TIMED, costs
 from benchmarks.report import PARTS, add, render
 from benchmarks.scaling import scaling
 from rodflow import config as configuration
-from rodflow.catalogue import ARCHITECTURES
+from rodflow.catalogue import ARCHITECTURES, OPTIMIZERS
 from rodflow.jobs.files import write_text
 from rodflow.pipeline.provenance import git_commit
 
@@ -36,27 +36,33 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="whose cells accuracy and rod run")
     parser.add_argument("--paper", type=Path, default=Path("config/paper.yaml"), help="whose sizes cost takes")
     parser.add_argument("--architectures", nargs="+", choices=list(ARCHITECTURES), help="of cost; none: all")
-    parser.add_argument("--optimizers", nargs="+", default=["gd", "rmsprop", "adam"], help="of cost")
+    parser.add_argument("--optimizers", nargs="+", choices=list(OPTIMIZERS), help="of cost and rod; none: a few")
     parser.add_argument("--dtypes", nargs="+", default=["float32"], help="of cost")
     parser.add_argument("--examples", type=int, help="of cost; none: the sizes' config's")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="of accuracy and rod; threads of the others")
-    parser.add_argument("--variants", choices=["", "map"], default="", help="of accuracy: all, or the map's only")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count(), help="of accuracy and rod; threads of the others"
+    )
+    parser.add_argument("--variants", nargs="+", default=[""], help="of accuracy and rod: how their names begin")
     parser.add_argument("--tables", type=Path, default=Path("results/benchmarks"))
     parser.add_argument("--page", type=Path, default=Path("docs/performance.md"))
     chosen = parser.parse_args()
     for part in chosen.parts:
         if part not in PARTS:
             parser.error(f"got {part}, allowed: {', '.join(PARTS)}")
-    variants = {name: variant for name, variant in VARIANTS.items() if name.startswith(chosen.variants)}
-    config = configuration.load(chosen.config)
+
+    def named(variants: Variants) -> Variants:
+        """Those that are asked for."""
+        return {name: v for name, v in variants.items() if name.startswith(tuple(chosen.variants))}
+
+    config, cells = configuration.load(chosen.config), chosen.optimizers
     paper = configuration.load(chosen.paper)
     changed = {"threads": chosen.processes, "architectures": chosen.architectures or paper.architectures}
     paper = paper.model_copy(update=changed)
     measured_on = f"{machine()} Commit {git_commit()}."
     measure = {
-        "cost": lambda: costs(paper, chosen.optimizers, chosen.dtypes, chosen.examples or paper.data.examples),
-        "accuracy": lambda: errors(config, chosen.processes, variants),
-        "rod": lambda: errors(rod.narrowed(config), chosen.processes, rod.VARIANTS),
+        "cost": lambda: costs(paper, cells or TIMED, chosen.dtypes, chosen.examples or paper.data.examples),
+        "accuracy": lambda: errors(config, chosen.processes, named(VARIANTS)),
+        "rod": lambda: errors(rod.narrowed(config, cells or rod.OPTIMIZERS), chosen.processes, named(rod.VARIANTS)),
         "scaling": lambda: scaling(chosen.processes),
     }
     for part in chosen.parts or PARTS:

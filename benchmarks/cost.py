@@ -17,6 +17,7 @@ from rodflow.problems.datasets import Images
 from rodflow.problems.images import Problem, image_problem
 
 MODELS = ("stable", "rod", "drift_free_rod", "central")
+TIMED = ["gd", "rmsprop", "adam"]
 REPEATS = {"discrete": 9, "stable": 3, "rod": 1, "drift_free_rod": 5, "central": 1}
 
 

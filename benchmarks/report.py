@@ -101,8 +101,8 @@ def _rod(table: pd.DataFrame, measured: str) -> list[str]:
         "## Rod flow: convergence in columns and step",
         measured,
         "Mean error in the edge window over its n records, of rod flow with r columns of the covariance and step h. "
-        "`equivalents`: gradient equivalents a step, median over the cells; `at most`: the largest. No flow is stopped; "
-        "–: left the finite numbers. The twins' error is the floor: nearer to the run than they are is chance.",
+        "`equivalents`: gradient equivalents a step, their median; `at most`: the largest. No flow is stopped; "
+        "–: not run, or left the finite numbers. The twins' error is the floor: to be nearer to the run is chance.",
         shown(by_cell(table).reset_index()),
     ]
 

@@ -15,15 +15,13 @@ VARIANTS: Variants = {
     "twin": ("twin", {"rounding_seed": 1}),
     "second twin": ("twin", {"rounding_seed": 2}),
 }
-OPTIMIZERS = ("gd", "heavy_ball", "nesterov", "rmsprop", "adam")
+OPTIMIZERS = ["gd", "heavy_ball", "nesterov", "rmsprop", "adam"]
 """The cells, all of the MLP."""
 
 
-def narrowed(config: Config) -> Config:
-    """The config of these cells, in which no flow is stopped: all have the same records."""
-    return config.model_copy(
-        update={"architectures": ["mlp"], "optimizers": list(OPTIMIZERS), "maximum_sharpness": 50.0}
-    )
+def narrowed(config: Config, optimizers: list[str]) -> Config:
+    """The config with these cells of the MLP alone, in which no flow is stopped: all have the same records."""
+    return config.model_copy(update={"architectures": ["mlp"], "optimizers": optimizers, "maximum_sharpness": 50.0})
 
 
 def by_cell(table: pd.DataFrame) -> pd.DataFrame:

@@ -43,7 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """The variants of the precision study: what each changes in the config. The flows of all of them run in float64."""
 STUDIED_FLOWS = ("stable", "drift_free_rod")
 """The flows that the precision study starts from each variant's own window."""
-LANDSCAPE_FLOWS = ("stable", "rod", "drift_free_rod")
+LANDSCAPE_FLOWS = ("stable", "rod", "rod_one_column", "drift_free_rod")
 """The flows that start on each toy landscape."""
 
 

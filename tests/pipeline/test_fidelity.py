@@ -112,7 +112,8 @@ def test_the_figure_of_cells_that_are_not_at_the_edge(kept, tmp_path):
     """Each panel without a number says so, and nothing warns."""
     rows = [
         {"architecture": a, "optimizer": o, "flow": f, "seed": 0, "error_eos_mean": 0.1, "sharpness_ratio": 1.0}
-        for a in ("mlp", "vit") for o in ("gd", "adam") for f in ("stable_corrected", "rod_low_rank", "rod", "central")
+        for a in ("mlp", "vit") for o in ("gd", "adam")
+        for f in ("stable_corrected", "rod_one_column", "rod", "central")
     ]  # fmt: skip
     table = pd.DataFrame(rows).reindex(columns=FIDELITY_COLUMNS)
     table.loc[~table["architecture"].isin(kept), ["error_eos_mean", "sharpness_ratio"]] = np.nan

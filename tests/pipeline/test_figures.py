@@ -19,7 +19,7 @@ OPTIMIZERS = list(rodflow.catalogue.OPTIMIZERS)[:9]
 
 def table():
     rng = np.random.default_rng(3)
-    centre = {"stable": 0.0, "stable_corrected": -0.1, "rod": -1.2, "rod_low_rank": -1.5}
+    centre = {"stable": 0.0, "stable_corrected": -0.1, "rod": -1.2, "rod_one_column": -1.5}
 
     def ratio(flow):
         return 10 ** (centre[flow] + 0.4 * rng.normal())
@@ -38,7 +38,7 @@ def table():
 def drawings():
     diverged = experiment(flow_lost={("stable", 0): 620, ("stable", 1): 700})
     empty = experiment(seeds=1, lost=0)
-    two_more = table().replace({"flow": {"rod": "drift_free_rod", "rod_low_rank": "central"}})
+    two_more = table().replace({"flow": {"rod": "drift_free_rod", "rod_one_column": "central"}})
     five_flows = pd.concat([table(), two_more[two_more.flow.isin(["drift_free_rod", "central"])]])
     empty_flows = experiment(seeds=1, lost=0, flow_lost={(f, 0): 0 for f in FLOWS})
     return {

@@ -16,26 +16,22 @@ from helpers.problems import (
     network,
     optimizer,
     quadratic,
-    quartic,
     rod_window,
     valley,
     window,
 )
 from helpers.vectors import close, random, run_states, slope, vector
 from scipy.integrate import solve_ivp
-from torchdiffeq import odeint
 
 import rodflow.flows
 from rodflow.catalogue import FLOWS, OPTIMIZERS, models
 from rodflow.errors import InvalidInput
-from rodflow.flows.base import FlowDiverged, Layout, Solver, pack
+from rodflow.flows.base import FlowDiverged, Solver
 from rodflow.flows.correction import corrected
 from rodflow.flows.drift_free_rod import DriftFreeRod
 from rodflow.flows.dynamics import Dynamics
 from rodflow.flows.integrate import integrate, trajectory
-from rodflow.flows.rod import RodFlow, rank_one_projection
-from rodflow.flows.rod_covariance import CovarianceRodFlow
-from rodflow.flows.rod_low_rank import LowRankRodFlow
+from rodflow.flows.rod import RodFlow
 from rodflow.flows.stable import StableFlow
 from rodflow.optimizers.step_map import State, StepMap
 from rodflow.problems.images import digits
@@ -209,231 +205,7 @@ def test_stable_flow_starts_from_the_windows_midpoint():
     assert flow.rod(flow.start(window(states, 1))) is None
 
 
-# --- rod flow: the field
-
-
-def test_field_is_the_gradient_descent_formula():
-    net, lr = network(), 0.3
-    z, delta = net.w0, 0.05 * random(len(net.w0))
-    flow = RodFlow(net.objective(), optimizer("gd", lr))
-    flow.layout = Layout.of(z, delta, z.new_zeros(0))
-    dz, ddelta, dnu = flow.layout.split(flow.field(0.5, pack(z, delta, z.new_zeros(0))))
-    gradient = torch.func.grad(net.loss)
-    plus, minus = gradient(z + delta), gradient(z - delta)
-    hessians = net.hessian(z + delta) + net.hessian(z - delta)
-    close(dz, -lr / 2 * (plus + minus) - lr**2 / 8 * hessians @ (plus + minus))
-    v = delta / delta.norm()
-    source = lr**2 / 4 * (torch.outer(plus, plus) + torch.outer(minus, minus)) @ v
-    close(ddelta, (source - v * (v @ source) / 2) / delta.norm() - delta)
-    assert dnu.numel() == 0
-
-
-def dense_projection(plus, minus, delta, scale):
-    """d(delta)/dt by least squares: the symmetric x delta^T + delta x^T nearest to dSigma/dt in the given metric."""
-    n = len(delta)
-    velocity = (torch.outer(plus, plus) + torch.outer(minus, minus)) / 4 - 2 * torch.outer(delta, delta)
-    eye, weight = torch.eye(n).double(), torch.outer(scale, scale)
-    columns = torch.stack([(weight * (torch.outer(e, delta) + torch.outer(delta, e))).flatten() for e in eye], 1)
-    return torch.linalg.lstsq(columns, (weight * velocity).flatten()[:, None]).solution[:, 0]
-
-
-def test_rank_one_closure_is_an_orthogonal_projection():
-    plus, minus, delta = random(3, 6)
-    close(rank_one_projection(plus, minus, delta), dense_projection(plus, minus, delta, torch.ones(6).double()))
-    assert torch.equal(rank_one_projection(plus, minus, 0 * delta), 0 * delta)
-
-
-@pytest.mark.parametrize("name", ["heavy_ball", "rmsprop", "scalar_adam", "nadam"])
-def test_field_in_phase_space(name):
-    """The centre by a dense Jacobian, the rod by least squares in the metric, nu by the mean of both ends."""
-    landscape, ours, t = bowl(), optimizer(name, 0.3), 20.5
-    z = random(6 if name in WITH_MOMENTUM else 3)
-    delta, nu = 0.2 * random(len(z), seed=1), vector(0.5, 0.2, 0.9)[: len(ours.init(torch.ones(3)).nu)]
-    flow = RodFlow(landscape.objective, ours)
-    flow.layout = Layout.of(z, delta, nu)
-    dz, ddelta, dnu = flow.layout.split(flow.field(t, pack(z, delta, nu)))
-
-    def increment(z):
-        after = ours.increment(State(z[:3], z[3:], nu), landscape.gradient(z[:3]), t)
-        return torch.cat([after.w, after.m]), after.nu
-
-    (plus, nu_plus), (minus, nu_minus) = increment(z + delta), increment(z - delta)
-    jacobian = torch.func.jacrev(lambda z: increment(z)[0])
-    close(dz, (plus + minus) / 2 - (jacobian(z + delta) + jacobian(z - delta)) @ (plus + minus) / 8)
-    close(dnu, (nu_plus + nu_minus) / 2)
-    p = ours.preconditioner(nu, t).expand(3).sqrt()
-    scale = torch.cat([p, 0.3 / p]) if name in WITH_MOMENTUM else p
-    close(ddelta, dense_projection(plus, minus, delta, scale), rtol=1e-8)
-
-
-@pytest.mark.parametrize("name", ["gd", "heavy_ball", "nesterov"])
-def test_half_differences_obey_their_identity_exactly(name):
-    """Without nu the maps of centre and rod that the flow promotes are identities of any real run."""
-    net, ours = network(), optimizer(name)
-    z = [phase(state) for state in run_states(net.objective(), ours, net.w0, 6)]
-    dynamics, none = Dynamics(net.objective(), ours), net.w0.new_zeros(0)
-    for t in range(4):
-        centre, delta = (z[t] + z[t + 1]) / 2, (z[t + 1] - z[t]) / 2
-        after, delta_after = (z[t + 1] + z[t + 2]) / 2, (z[t + 2] - z[t + 1]) / 2
-        plus = dynamics.increment(centre + delta, none, t + 1)
-        minus = dynamics.increment(centre - delta, none, t)
-        close((plus + minus) / 2, after - centre)
-        grown = (torch.outer(plus, plus) + torch.outer(minus, minus)) / 4 - 2 * torch.outer(delta, delta)
-        close(grown, torch.outer(delta_after, delta_after) - torch.outer(delta, delta))
-
-
-@pytest.mark.parametrize("kind", [RodFlow, LowRankRodFlow])
-def test_rod_starts_from_half_differences(kind):
-    net, ours = network(), optimizer("adam")
-    states = run_states(net.objective(), ours, net.w0, 3)
-    flow = kind(net.objective(), ours)
-    y = flow.start(window(states, 1))
-    for part, a, b in zip(flow.centre(y), states[1], states[2], strict=True):
-        close(part, (a + b) / 2)
-    close(flow.rod(y), (states[2].w - states[1].w) / 2)
-    assert flow.time_offset == 0.5
-
-
-# --- rod flow: known answers
-
-ROD_FLOWS = {
-    "rank-one": partial(RodFlow, solver=FINE),
-    "low-rank": partial(LowRankRodFlow, solver=Solver(step=0.02), rank=2),
-    "covariance": partial(CovarianceRodFlow, solver=Solver(step=0.02)),
-}
-
-
-@pytest.mark.parametrize("make", ROD_FLOWS.values(), ids=ROD_FLOWS)
-@pytest.mark.parametrize("sharpness", [1.6, 1.95, 2.05, 2.4])
-def test_rod_on_a_quadratic_grows_at_the_known_rate(make, sharpness):
-    """Sigma grows at rate lr^2 S^2/2 - 2: above zero exactly for S > 2/lr."""
-    lr, time = 0.1, 3.0
-    flow = make(quadratic(torch.diag(vector(sharpness / lr, 3, 1))).objective, optimizer("gd", lr))
-    y = flow.start(rod_window(torch.zeros(3).double(), vector(0.01, 0, 0)))
-    end = flow.advance(y, 0.5, 0.5 + time)
-    growth = float((flow.rod(end).norm() / 0.01) ** 2)
-    assert math.log(growth) / time == pytest.approx(sharpness**2 / 2 - 2, abs=2e-3)
-    assert (growth > 1) == (sharpness > 2)
-    close(flow.centre(end).w, torch.zeros(3).double())
-
-
-@pytest.mark.parametrize("make", ROD_FLOWS.values(), ids=ROD_FLOWS)
-@pytest.mark.parametrize("delta", [1e-3, 0.35])
-def test_rod_on_a_quartic_reaches_its_fixed_point(make, delta):
-    """Sigma* = S/Q - 2/(lr Q), from a short rod and from one too long."""
-    lr, sharpness, softening = 0.5, 4.4, 3.0
-    flow = make(quartic(sharpness, softening).objective, optimizer("gd", lr))
-    flow.solver = Solver("rk4", step=0.5)  # where a flow comes to rest does not depend on the step
-    y = flow.start(rod_window(vector(0), vector(delta)))
-    end = flow.advance(y, 0.5, 120.5)
-    assert float(flow.rod(end) ** 2) == pytest.approx(sharpness / softening - 2 / (lr * softening), rel=1e-3)
-
-
-@pytest.mark.parametrize("make", ROD_FLOWS.values(), ids=ROD_FLOWS)
-def test_rod_on_a_quartic_dies_below_the_edge(make):
-    """With lr S = 1.8 the rate is below that of the quadratic, 1.8^2/2 - 2."""
-    flow = make(quartic(3.6, 3.0).objective, optimizer("gd", 0.5))
-    flow.solver = Solver("rk4", step=0.1)
-    end = flow.advance(flow.start(rod_window(vector(0), vector(0.1))), 0.5, 20.5)
-    assert 0 < flow.rod(end).norm() < 0.1 * math.exp(20 * (1.8**2 / 4 - 1))
-
-
-def dense_sigma_flow(landscape, lr, beta1, z0, sigma0, time):
-    """Centre and full Sigma by scipy, for gradient descent (beta1 None) or heavy ball, from dense matrices."""
-    d, n = 3, len(z0)
-    scale = np.ones(n) if beta1 is None else np.r_[np.ones(d), lr * np.ones(d)]
-
-    def increment(z):
-        g = landscape.gradient(torch.from_numpy(z[:d])).numpy()
-        if beta1 is None:
-            return -lr * g
-        dm = (1 - beta1) * (g - z[d:])
-        return np.r_[-lr * (z[d:] + dm), dm]
-
-    def jacobian(z):
-        h, eye = landscape.hessian(torch.from_numpy(z[:d])).numpy(), np.eye(d)
-        if beta1 is None:
-            return -lr * h
-        return np.block([[-lr * (1 - beta1) * h, -lr * beta1 * eye], [(1 - beta1) * h, -(1 - beta1) * eye]])
-
-    def field(_, y):
-        z, sigma = y[:n], y[n:].reshape(n, n)
-        values, vectors = np.linalg.eigh(scale[:, None] * sigma * scale)
-        delta = math.sqrt(values[-1]) * vectors[:, -1] / scale
-        plus, minus = increment(z + delta), increment(z - delta)
-        dz = (plus + minus) / 2 - (jacobian(z + delta) + jacobian(z - delta)) @ (plus + minus) / 8
-        dsigma = (np.outer(plus, plus) + np.outer(minus, minus)) / 4 - 2 * sigma
-        return np.r_[dz, dsigma.ravel()]
-
-    y0 = np.r_[z0.numpy(), sigma0.numpy().ravel()]
-    y = solve_ivp(field, (0, time), y0, rtol=1e-11, atol=1e-13).y[:, -1]
-    return torch.from_numpy(y[:n]), torch.from_numpy(y[n:].reshape(n, n))
-
-
-@pytest.mark.parametrize("beta1", [None, 0.3])
-def test_full_rank_solves_the_matrix_equation_to_second_order(beta1):
-    landscape, time = bowl(), 2.0
-    lr, name = (2.2, "gd") if beta1 is None else (2.0, "heavy_ball")
-    n = 3 if beta1 is None else 6
-    z, delta = 0.3 * random(n, seed=3), 0.2 * random(n, seed=4)
-    expected, sigma = dense_sigma_flow(landscape, lr, beta1, z, torch.outer(delta, delta), time)
-    errors = []
-    for step in (0.1, 0.05, 0.025):
-        ours = optimizer(name, lr, beta1=beta1 or 0.0)
-        flow = LowRankRodFlow(landscape.objective, ours, Solver(step=step), rank=n)
-        columns = torch.cat([delta[:, None], delta.new_zeros(n, n - 1)], 1)
-        flow.layout = Layout.of(z, columns, z.new_zeros(0))
-        end, columns, _ = flow.layout.split(flow.advance(pack(z, columns, z.new_zeros(0)), 0.0, time))
-        columns = columns.view(n, n)
-        errors.append(float((end - expected).norm() + (columns @ columns.T - sigma).norm()))
-    assert errors[-1] < 1e-3
-    assert slope(errors) == pytest.approx(2, abs=0.3)
-
-
-def test_cutting_the_rank_keeps_the_leading_directions():
-    """A second column changes little where one direction oscillates, and rank 1 keeps a rank-one Sigma's field."""
-    landscape, ours = valley(4.4, 0.1, 0.01), optimizer("gd", 0.5)
-    start = rod_window(vector(0, 0), vector(0, 0.05))
-    lengths = {}
-    for rank in (1, 2):
-        flow = LowRankRodFlow(landscape.objective, ours, Solver(step=0.05), rank)
-        end = flow.advance(flow.start(start), 0.5, 5.5)
-        lengths[rank] = float(flow.rod(end).norm())
-    assert lengths[1] == pytest.approx(lengths[2], rel=1e-3)
-
-
-def test_rank_above_the_dimension_is_harmless():
-    rods = []
-    for rank in (1, 4):
-        flow = LowRankRodFlow(quartic(4.2, 3.0).objective, optimizer("gd", 0.5), Solver(step=0.1), rank)
-        end = flow.advance(flow.start(rod_window(vector(0), vector(0.1))), 0.5, 3.5)
-        rods.append(flow.rod(end).abs())
-    close(*rods)
-
-
-@pytest.mark.parametrize("rank", [0, -1])
-def test_rank_below_one_is_refused(rank):
-    with pytest.raises(InvalidInput, match="rank"):
-        LowRankRodFlow(bowl().objective, optimizer("gd"), rank=rank)
-
-
 # --- solvers
-
-
-@pytest.mark.parametrize(("method", "order"), [("heun3", 3), ("rk4", 4)])
-def test_order_of_the_solver_on_rod_flow(method, order):
-    landscape, ours = bowl(), optimizer("gd", 2.1)
-    start = rod_window(vector(0.5, -0.3, 0.4), vector(0.2, 0.1, -0.1))
-
-    def end(solver):
-        flow = RodFlow(landscape.objective, ours, solver)
-        return flow.advance(flow.start(start), 0.5, 2.5)
-
-    flow = RodFlow(landscape.objective, ours)
-    y0 = flow.start(start)
-    exact = odeint(flow.field, y0, vector(0.5, 2.5), method="dopri8", rtol=1e-10, atol=1e-11)[1]
-    errors = [float((end(Solver(method, step=step)) - exact).norm()) for step in (0.05, 0.025)]
-    assert slope(errors) == pytest.approx(order, abs=0.25)
 
 
 @pytest.mark.parametrize("method", ["dopri5", "bosh3"])
@@ -580,10 +352,10 @@ def test_series_compares_with_the_run():
 
 
 def test_cost_is_that_of_the_flow_alone():
-    """heun3 evaluates three times a step: two gradients and two products each, measuring left out."""
+    """heun3 evaluates one column three times a step: two gradients and two products each, measuring left out."""
     problem, ours = digits_mlp(), optimizer("gd")
     run = train(problem.objective, ours, problem.w0, 30, record_interval=5)
-    result = integrate(RodFlow(problem.objective, ours, Solver("heun3", step=0.5)), run.window(20), 10, 5)
+    result = integrate(RodFlow(problem.objective, ours, Solver("heun3", step=0.5), "one_column"), run.window(20), 10, 5)
     # 4.5 and then 5 steps of time, at two solver steps each
     assert result.cost.values == 0
     assert result.series["gradients"].tolist() == [9 * 6, 19 * 6]
@@ -610,17 +382,6 @@ def test_diverging_flow_is_marked(name):
         for t, _ in trajectory(flow, start, [2.0, 5.0, 10.0, 15.0]):
             seen.append(t)
     assert seen == [2.0, 5.0]
-
-
-@pytest.mark.parametrize("make", ROD_FLOWS.values(), ids=ROD_FLOWS)
-def test_overflowing_rod_is_marked(make):
-    """Ten times above the edge a quadratic's rod grows until it overflows."""
-    flow = make(quadratic(torch.diag(vector(20.0, 1.0))).objective, optimizer("gd", 1.0))
-    flow.solver = Solver("rk4", step=0.25)
-    result = integrate(flow, rod_window(vector(0, 0.1), vector(0.01, 0)), 80, 4)
-    assert result.diverged_at is not None
-    assert result.series.loc[result.series["step"] >= result.diverged_at, "loss"].isna().all()
-    assert result.series.loc[result.series["step"] < result.diverged_at, "loss"].notna().all()
 
 
 @pytest.mark.parametrize(("maximum", "last"), [(50.0, 200), (25.0, 100)])
