@@ -18,7 +18,7 @@ P                  diagonal preconditioner, ``[d]`` or ``[1]``: a step is ``-lr 
 S                  effective sharpness, the largest eigenvalue of ``lr P^-1/2 H P^-1/2``
 c, a               centre and alternating part of the iterates, ``s_t = c_t + (-1)^t a_t`` (drift-free rod)
 delta ``[n]``      half of the difference of two iterates (rod)
-Sigma ``[n, n]``   covariance of the oscillation; A ``[n, r]`` are columns with Sigma = A A^T
+Sigma ``[n, n]``   covariance of the rod, d d^T + A A^T: d ``[n]`` is the drift's column, A ``[n, r]`` those of the rest
 Phi                increment of a flow's own state over one step; x is its value on one mode
 w*_t               centre of the discrete run at step t, ``(w_{t-1} + 2 w_t + w_{t+1}) / 4``
 =================  ====================================================================================================

@@ -101,7 +101,7 @@ QUARTIC = Landscape(
 )
 
 # the edge is x = 0. Drift comes from lr (s + r x) = 1.9 and would go on to x = 0.3, 2.06; a step of it is longer
-# than y0, so that the rod of rod flow lies along the valley when the edge comes
+# than y0, so that a rod of one column lies along the valley when the edge comes
 VALLEY = Landscape(
     valley(sharpness=4.0, sharpening=0.4, slope=0.012, curvature=0.04),
     r"$(4 + 0.4\,x)\,y^2/2 - 0.012\,x + 0.02\,x^2$",

@@ -9,7 +9,11 @@ from benchmarks.accuracy import DEFAULT, HALVED, ODE_HALVED, REDRAWN, VARIANTS, 
 from benchmarks.cost import MODELS, cell_costs
 from benchmarks.measure import in_a_process, interleaved
 from benchmarks.report import add, render, shown
+from benchmarks.rod import VARIANTS as ROD_VARIANTS
+from benchmarks.rod import by_cell, narrowed
 from benchmarks.scaling import unit
+from rodflow.catalogue import FLOWS
+from rodflow.config import load
 from rodflow.errors import InvalidInput
 from rodflow.problems.images import Problem
 
@@ -81,6 +85,28 @@ def test_curve_is_relative_to_the_default():
     assert found.loc[DEFAULT, "error_over_default"] == 1
     assert found.loc[HALVED, "error_over_default"] == pytest.approx(1.02)
     assert (found["lost"] == 0).all()
+
+
+def test_rod_flow_by_cell():
+    """Means by hand; a variant that stops early, or is not run in a cell, has none there."""
+    rows = [
+        {"architecture": "mlp", "optimizer": optimizer, "seed": 0, "variant": variant, "step": step, "error": error}
+        | {"equivalents_per_step": 28.0 + 4 * (optimizer == "adam")}
+        for optimizer, variants in {"gd": ("r = 2, h = 1", "one column"), "adam": ("r = 2, h = 1",)}.items()
+        for variant in variants
+        for step, error in ((100, 0.1), (120, 0.3 if variant != "one column" else float("nan")))
+    ]
+    found = by_cell(pd.DataFrame(rows))
+    assert found.index.tolist() == ["one column", "r = 2, h = 1"]
+    assert found.columns.tolist() == ["equivalents", "at most", "mlp-gd (n = 2)", "mlp-adam (n = 2)"]
+    assert found.loc["r = 2, h = 1"].tolist() == pytest.approx([30, 32, 0.2, 0.2])
+    assert found.loc["one column"].isna().tolist() == [False, False, True, True]
+
+
+def test_rod_flow_is_tried_on_the_named_cells_of_the_mlp():
+    config = narrowed(load("config.yaml"), ["adam"])
+    assert config.cells == [("mlp", "adam", 0)] and config.maximum_sharpness == 50
+    assert {flow for flow, _ in ROD_VARIANTS.values()} <= set(FLOWS)
 
 
 def test_rows_add_to_those_of_the_same_commit(tmp_path):

@@ -10,9 +10,8 @@ from helpers.drawings import experiment, sticks_out, texts
 from helpers.problems import optimizer
 from helpers.summaries import run_summary
 
-from rodflow.flows.drift_free_rod import DriftFreeRod
+from rodflow.catalogue import FLOWS
 from rodflow.flows.integrate import integrate
-from rodflow.flows.rod import RodFlow
 from rodflow.measures.constants import ONSET
 from rodflow.measures.fidelity import FIDELITY_COLUMNS, fidelity, fidelity_row
 from rodflow.problems.images import digits
@@ -127,7 +126,7 @@ def test_the_figure_of_cells_that_are_not_at_the_edge(kept, tmp_path):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_onset_on_a_real_cell(dtype):
-    """A perceptron on digits: the drift-free rod sets in with the run, in either precision; the other one does not."""
+    """A perceptron on digits, in either precision: rods set in with the run, rod flow's early; one column not."""
     settings = {"examples": 50, "sizes": {"widths": (8, 8)}, "device": "cpu"}
     problem, double = (digits("mlp", dtype=d, **settings) for d in (dtype, torch.float64))
     ours, steps = optimizer("gd", 0.2), 160
@@ -136,10 +135,11 @@ def test_onset_on_a_real_cell(dtype):
     level = ONSET * float(run.oscillation_along_sharpest[late].max())
     discrete = int(run.record_steps[late & (run.oscillation_along_sharpest >= level)][0])
     onset = {}
-    for kind in (DriftFreeRod, RodFlow):
-        flow = kind(double.objective, ours)
+    for name in ("drift_free_rod", "rod", "rod_one_column"):
+        flow = FLOWS[name](double.objective, ours)
         table = integrate(flow, run.window(20), steps - 20, 5, reference=run, dtype=torch.float64).series
         reached = table.loc[table["rod_along_sharpest"] >= level, "step"]
-        onset[kind] = reached.iloc[0] if len(reached) else np.inf
-    assert abs(onset[DriftFreeRod] - discrete) <= 0.1 * discrete
-    assert onset[RodFlow] > discrete
+        onset[name] = reached.iloc[0] if len(reached) else np.inf
+    assert onset["drift_free_rod"] == pytest.approx(discrete, rel=0.1)
+    assert onset["rod"] == pytest.approx(discrete, rel=0.2)
+    assert onset["rod_one_column"] > discrete

@@ -113,31 +113,33 @@ def test_valley_reaches_the_edge_by_drift_and_is_held_there(results):
 
 
 def test_onset_on_the_valley(results):
-    """The drift-free rod enters the edge with the run; the half-difference rod, along the drift, never does."""
+    """The drift-free rod enters the edge with the run, rod flow a little later; one column never does."""
     found = series(results, "valley")
     run = onset(found["discrete"])
     assert 100 < run < 300
     assert onset(found["drift_free_rod"]) == pytest.approx(run, rel=0.1)
-    assert onset(found["rod"]) == float("inf")
+    assert onset(found["rod"]) == pytest.approx(run, rel=0.1)
+    assert onset(found["rod_one_column"]) == float("inf")
     error = read_json(landscape_file(results, "valley").with_suffix(".json"))["mean_error"]
     assert error["drift_free_rod"] < error["stable"] / 100
-    assert error["rod"] > 0.9 * error["stable"]
+    assert error["rod"] < error["stable"] / 3
+    assert error["rod_one_column"] > 0.9 * error["stable"]
 
 
-def test_the_half_difference_rod_enters_the_edge_if_it_starts_along_the_oscillation():
+def test_one_column_enters_the_edge_if_it_starts_along_the_oscillation():
     """The same valley from further off its floor, so that the oscillation is longer than the drift."""
     valley, ours = LANDSCAPES["valley"], optimizer("gd", LANDSCAPES["valley"].learning_rate)
     run = train(valley.objective, ours, point(valley.w0[0], 0.05), 160, record_interval=20)
     entered = next(t for t in range(20, 160) if run.oscillation[t] > ONSET)
-    flow = RodFlow(valley.objective, ours)
+    flow = RodFlow(valley.objective, ours, closure="one_column")
     lengths = {t: float(flow.rod(y)[1].abs()) for t, y in trajectory(flow, run.window(8), range(9, 161))}
     assert next(t for t in range(20, 161) if lengths[t] > ONSET) == pytest.approx(entered, rel=0.1)
 
 
 @pytest.mark.parametrize("name", ["quartic", "square_root"])
-def test_both_rods_follow_where_the_oscillation_is_longer_than_the_drift(results, name):
+def test_all_rods_follow_where_the_oscillation_is_longer_than_the_drift(results, name):
     error = read_json(landscape_file(results, name).with_suffix(".json"))["mean_error"]
-    assert max(error["rod"], error["drift_free_rod"]) < error["stable"] / 50
+    assert max(error[flow] for flow in ("rod", "rod_one_column", "drift_free_rod")) < error["stable"] / 50
 
 
 def test_only_the_oscillation_moves_a_point_along_the_square_root_trough(results):
