@@ -68,9 +68,9 @@ class RodFlow(Flow):
         e^{-h} a_i,      sqrt((1 - e^{-2h})/4) O_d,      sqrt((1 - e^{-2h})/4) O_i,
 
     cut back to r by a singular value decomposition in the metric. A stage takes 3 + 2r gradients, a step of one unit 28
-    with two columns. Because d is held, the order in h is one (measured: 1.0), and the critical mode's rate is -2 instead
-    of -4, which a step of one unit bears. Only ``step`` of the solver is used, at most 1. A column too short for a
-    difference, below sqrt(epsilon) of the centre's length, is evaluated at that length and its image scaled back.
+    with two columns. Because d is held, the order in h is one (measured: 1.0), and the rate of the critical mode is
+    -2, not -4, so that a step of one unit is stable. Only ``step`` of the solver is used, at most 1. A column too short
+    for a difference, below sqrt(epsilon) of the centre's length, is evaluated at that length and its image scaled back.
 
     **closure="one_column"**. Σ = δδᵀ and nothing beside it, by the orthogonal projection of dΣ/dt on rank-one matrices
     in the metric, with v = δ/|δ| and the derivative J± = dG/dz at both ends:
