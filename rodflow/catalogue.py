@@ -37,18 +37,23 @@ class Entry:
 class FlowEntry(Entry):
     """A flow: its class with ``settings``, its line in figures, and the optimizers that it ``models`` (None: all).
 
-    ``competes``: a model of other authors, which comparison.csv sets beside ours.
+    ``solver``: what its solver has instead of the class's defaults. ``competes``: a model of other authors, which
+    comparison.csv sets beside ours.
     """
 
     colour: str
     linestyle: Dashes
     linewidth: float = 1.5
     settings: Mapping[str, Any] = field(default_factory=dict)
+    solver: Mapping[str, Any] = field(default_factory=dict)
     models: tuple[str, ...] | None = None
     competes: bool = False
 
     def load(self) -> Callable[..., Any]:
-        return partial(super().load(), **self.settings) if self.settings else super().load()
+        settings = dict(self.settings)
+        if self.solver:
+            settings["solver"] = importlib.import_module("rodflow.flows.base").Solver(**self.solver)
+        return partial(super().load(), **settings) if settings else super().load()
 
 
 E = TypeVar("E", bound=Entry)
@@ -128,6 +133,16 @@ FLOWS = Catalogue(
             models=WITHOUT_MOMENTUM,
             competes=True,
         ),
+        "central_unit_step": FlowEntry(
+            "rodflow.flows.central:CentralFlow",
+            "Central flow, unit step",
+            "#B8860B",
+            (0, (8, 1.5, 1.5, 1.5)),
+            1.1,
+            solver={"method": "midpoint", "step": 1.0},
+            models=WITHOUT_MOMENTUM,
+            competes=True,
+        ),
         "central_momentum": FlowEntry(
             "rodflow.flows.central_momentum:CentralMomentumFlow",
             "Central flow, phase space",
@@ -142,6 +157,17 @@ FLOWS = Catalogue(
             "#000000",
             (0, (3, 1.2, 1, 1.2, 1, 1.2)),
             1.2,
+            models=("gd",),
+            competes=True,
+        ),
+        "edge_unit_step": FlowEntry(
+            "rodflow.flows.edge:EdgeFlow",
+            "Edge flow, unit step",
+            "#999999",
+            (0, (3, 1.2, 1, 1.2, 1, 1.2)),
+            1.0,
+            settings={"order": 1},
+            solver={"method": "euler", "step": 1.0},
             models=("gd",),
             competes=True,
         ),

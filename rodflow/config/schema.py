@@ -173,7 +173,7 @@ class Sharpness(Strict):
     count: Count = 1
     """Eigenvalues per record; the largest is compared with the threshold."""
     tolerance: Positive = 2e-2
-    """Relative residual; the eigenvalue is about its square away."""
+    """The relative error of the largest eigenvalue is at most about its square."""
 
 
 class SolverSettings(Strict):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rodflow.jobs.checkpoint import StateDict
 
 RESIDUAL = 1e-2
-"""Relative residual of the critical eigenvectors; the eigenvalues are about its square away."""
+"""Tolerance of the critical eigenvectors; their eigenvalues are at most about its square away, relatively."""
 
 
 class CentralFlow(Flow):
@@ -187,7 +187,7 @@ class CentralFlow(Flow):
         assert self.curvature.vectors is not None
         k = int((values > (1 - self.tolerance) * optimizer.threshold).sum())
         self.crowded += k == self.curvature.count < len(w)
-        return torch.from_numpy(self.curvature.vectors[:, :k].copy()).to(w)
+        return self.curvature.vectors[:, :k].to(w)
 
     def _gap(self, block: Tensor) -> Tensor:
         """threshold - Vᵀ M V, ``[k, k]``, its eigenvalues no lower than -tolerance thresholds."""

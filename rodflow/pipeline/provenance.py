@@ -189,7 +189,7 @@ def git_commit() -> str | None:
 def versions() -> dict[str, str | None]:
     """The versions of Python and of the packages that results pass through; None for one that is not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
-    for name in ("torch", "torchdiffeq", "numpy", "scipy", "pandas", "matplotlib", "h5py", "snakemake"):
+    for name in ("torch", "torchdiffeq", "numpy", "pandas", "matplotlib", "h5py", "snakemake"):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -4,9 +4,13 @@ import math
 
 import pytest
 import torch
-from helpers.problems import network, quadratic
+from helpers.problems import SIZES, network, optimizer, quadratic
 
+from rodflow.catalogue import OPTIMIZERS
+from rodflow.problems.images import digits
+from rodflow.training import curvature as module
 from rodflow.training.curvature import Curvature
+from rodflow.training.discrete import train
 from rodflow.training.objective import Objective
 
 LR = 0.3
@@ -63,7 +67,7 @@ def test_warm_start_saves_products():
 
     (warm_values, warm_products), (cold_values, cold_products) = products(warm), products(cold)
     torch.testing.assert_close(warm_values, cold_values, rtol=1e-4, atol=0)
-    assert warm_products < cold_products / 2
+    assert warm_products < cold_products * 2 / 3
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -102,3 +106,70 @@ def test_hessian_without_finite_values_gives_nan(d):
     curvature = Curvature(objective)
     assert curvature.effective_sharpness(w, torch.ones(1).double(), LR).isnan().all()
     assert curvature.effective_sharpness(w + 1, torch.ones(1).double(), LR) == pytest.approx(0.75 * LR)
+
+
+# Whole runs: is it the largest eigenvalue at every record?
+
+
+def dense_along(run, loss, ours):
+    """The largest eigenvalue at each record, from the dense Hessian; without a second moment."""
+    hessians = [torch.func.hessian(loss)(w) for w in run.midpoints]
+    return torch.stack([ours.learning_rate * torch.linalg.eigvalsh(hessian)[-1] for hessian in hessians])
+
+
+def crossing(count=6):
+    """Curvatures 3 of one mode and 1 + s of another, s slowly from -2 to 8; ``count`` flat modes beside them."""
+
+    def loss(w):
+        a, b, s = w[0], w[1], w[-1]
+        return 1.5 * a**2 + 0.5 * b**2 * (1 + s) + 0.02 * (s - 8) ** 2 + 0.05 * (w[2:-1] ** 2).sum()
+
+    return loss, torch.tensor([1e-3, 1e-3, *[0.1] * count, -2.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("flat", [5, 60])
+def test_an_eigenvalue_that_overtakes_the_largest_is_found(flat):
+    """The two modes never meet in a Hessian-vector product, so that no Krylov space leads from one to the other."""
+    loss, w0 = crossing(flat)
+    ours = optimizer("gd", 0.3)
+    run = train(Objective(loss), ours, w0, 150)
+    expected = dense_along(run, loss, ours)
+    assert expected[0] == pytest.approx(0.9) and expected[-1] > 2.2
+    torch.testing.assert_close(run.sharpness[:, 0], expected, rtol=1e-6, atol=0)
+
+
+def test_without_guards_and_random_directions_it_is_missed(monkeypatch):
+    """So the test above has something to find."""
+    monkeypatch.setattr(module, "GUARDS", 0)
+    monkeypatch.setattr(module, "LEAST_EXPANSIONS", 0)
+    monkeypatch.setattr(torch, "randn", lambda d, **_: torch.eye(d, dtype=torch.float64)[0])
+    loss, w0 = crossing()
+    run = train(Objective(loss), optimizer("gd", 0.3), w0, 150)
+    assert run.sharpness[-1, 0] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_every_record_of_a_run_on_digits(loss):
+    problem = digits("mlp", examples=100, sizes={"widths": (6,)}, dtype=torch.float64, device="cpu", loss=loss)
+    ours = optimizer("gd", 0.2)
+    run = train(problem.objective, ours, problem.w0, 120)
+    objective = problem.objective
+
+    def value(w):
+        return objective._mean(lambda *batch: (objective._loss(w, *batch),))[0]
+
+    torch.testing.assert_close(run.sharpness[:, 0], dense_along(run, value, ours), rtol=4e-4, atol=0)
+
+
+@pytest.mark.parametrize("architecture", SIZES)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_record_with_every_optimizer(name, architecture):
+    net, ours = network(architecture), optimizer(name)
+    run = train(net.objective(), ours, net.w0, 60, record_interval=5)
+    for t in run.record_steps.tolist():
+        row = run.row_of[t]
+        nu = run.window(t, half_width=1).midpoint().nu if t <= run.last_step - 1 else run.states.nu[row]
+        root = ours.preconditioner(nu, t).rsqrt().expand(len(net.w0))
+        hessian = root[:, None] * net.hessian(run.midpoints[row]) * root * ours.rate(t)
+        values = torch.linalg.eigvalsh((hessian + hessian.T) / 2)
+        assert abs(run.sharpness[row, 0] - values[-1]) < 6e-4 * values.abs().max(), t

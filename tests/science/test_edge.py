@@ -8,6 +8,7 @@ from helpers.alternating import alternating, states
 from helpers.problems import network, optimizer, quadratic, quartic, valley, window
 from helpers.vectors import close, random, vector
 
+from rodflow.catalogue import FLOWS
 from rodflow.errors import InvalidInput
 from rodflow.flows.base import Layout, pack
 from rodflow.flows.edge import EdgeFlow
@@ -109,6 +110,17 @@ def test_cost_is_four_gradients_an_evaluation():
     run = train(net.objective(), ours, net.w0, 40, record_interval=10)
     result = integrate(EdgeFlow(net.objective(), ours), run.window(20), 20, 20, reference=run)
     assert (result.cost.gradients, result.cost.hessian_vector_products) == (20 * 2 * 4 * 4, 0)
+
+
+def test_a_unit_step_is_the_increments_for_two_gradients():
+    net, ours = network(), optimizer("gd")
+    run = train(net.objective(), ours, net.w0, 40, record_interval=10)
+    flow = FLOWS["edge_unit_step"](net.objective(), ours)
+    y = flow.start(run.window(20))
+    before = flow.dynamics.objective.cost.copy()
+    end = flow.advance(y, 20, 21)
+    assert flow.dynamics.objective.cost.gradients - before.gradients == 2
+    close(end, flow.round(21, y + flow.phi(20.0, y)))
 
 
 @pytest.mark.parametrize(
