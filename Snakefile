@@ -4,7 +4,10 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-configfile: "config.yaml"
+# A file that the command line names stands alone: what it leaves out has the schema's defaults, as with python -m rodflow
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
 
 
 report: "workflow/report/workflow.rst"
@@ -41,7 +44,11 @@ onstart:
 
 
 onsuccess:
+    from rodflow.pipeline.stages.tables import warned
+
     FORK_SERVER.stop()
+    for line in warned(Path(RESULTS)):
+        print(f"Warning: {line}", file=sys.stderr)
     if MISSING:
         print(f"Incomplete: {len(MISSING)} missing, see {RESULTS}/tables/summary.md", file=sys.stderr)
 

@@ -125,6 +125,9 @@ FLOWS = Catalogue(
             1.2,
         ),
         "twin": FlowEntry("rodflow.flows.twin:Twin", "Twin run", "#999933", (0, (1, 2)), 1.2),
+        "second_twin": FlowEntry(
+            "rodflow.flows.twin:Twin", "Twin run, second", "#AA4499", (0, (1, 2.5)), 1.2, settings={"rounding_seed": 2}
+        ),
         "central": FlowEntry(
             "rodflow.flows.central:CentralFlow",
             "Central flow",

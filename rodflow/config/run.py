@@ -109,7 +109,7 @@ class Config(Strict):
     """What an optimizer has instead."""
     schedule: ScheduleSettings = ScheduleSettings()
     """Of the learning rates."""
-    maximum_sharpness: Positive = 4.0
+    maximum_sharpness: Positive = 50.0
     """Thresholds of effective sharpness at which a flow is stopped: it has left the track."""
     learning_rates: dict[Architecture, dict[OptimizerName, Positive]]
     """By architecture and optimizer."""
@@ -134,7 +134,8 @@ class Config(Strict):
         for architecture, optimizer, _ in self.cells + self.precision_studies:
             if optimizer not in self.learning_rates.get(architecture, {}):
                 key = f"learning_rates.{architecture}.{optimizer}"
-                raise InvalidInput(key, None, "a positive number (missing key)")
+                allowed = "a positive number (missing key: a config of other images, sizes or loss gives its own)"
+                raise InvalidInput(key, None, allowed)
         for optimizer in self.optimizers:
             if not self.flows_of(optimizer):
                 raise InvalidInput("flows", self.flows, f"at least one that models {optimizer}")

@@ -80,7 +80,7 @@ def integrate(
     keep_centres: bool = True,
     eigenvalues: int = 1,
     sharpness_tolerance: float = 2e-2,
-    maximum_sharpness: float = 10.0,
+    maximum_sharpness: float = 50.0,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
     progress: str = "flow",

@@ -227,9 +227,13 @@ def _read_npy(archive: zipfile.ZipFile, name: str, largest: int) -> np.ndarray:
     return array.reshape(shape[::-1]).T if in_columns else array.reshape(shape)
 
 
+CONTENTS = "contents"
+"""The array of an archive that lists the others."""
+
+
 def write_archive(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Named arrays as .npz, each with a checksum."""
-    named: dict[str, Any] = {**arrays}
+    """Named arrays as .npz, each with a checksum, and a list of their names: a damaged table of contents is shorter."""
+    named: dict[str, Any] = {**arrays, CONTENTS: np.array(list(arrays))}
     with atomic(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **named)
 
@@ -239,7 +243,10 @@ def read_archive(path: str | Path) -> dict[str, np.ndarray]:
     with refused_as(path, "an undamaged .npz archive of arrays"):
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
-        return read_npz(path, names, largest=os.path.getsize(path))
+        arrays = read_npz(path, names, largest=os.path.getsize(path))
+        if list(arrays.pop(CONTENTS)) != list(arrays):
+            raise InvalidInput("file", str(path), "an archive of all the arrays that it lists")
+        return arrays
 
 
 def write_images(path: str | Path, x: np.ndarray, y: np.ndarray, classes: int) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import pandas as pd
 
-from rodflow.config import CELL_COLUMNS
+from rodflow.config import CELL_COLUMNS, Cell
 from rodflow.measures.constants import EDGE, ONSET
 from rodflow.measures.errors import at_the_edge
 from rodflow.measures.summaries import RunSummary
@@ -44,6 +45,20 @@ def oscillation_onset(records: pd.DataFrame, run: RunSummary) -> tuple[Any, floa
     late = records[records["step"] >= run.flow_start]
     level = ONSET * late["oscillation_along_sharpest"].max()
     return first_above(late["step"], late["oscillation_along_sharpest"], level), level
+
+
+def off_the_edge(thresholds: pd.DataFrame) -> list[str]:
+    """A sentence for each cell of thresholds.csv whose run diverged, or never was at its edge; a model has nothing to
+    follow there."""
+    said, rows = [], cast(Iterable[Any], thresholds.itertuples())
+    for row in rows:
+        cell = Cell(row.architecture, row.optimizer, row.seed)
+        if pd.notna(row.diverged_at):
+            said.append(f"{cell}: the run diverged at step {int(row.diverged_at)}")
+        elif row.eos_share == 0:
+            reached = f"its effective sharpness reached {row.sharpness_largest_ratio:.2f} of the threshold"
+            said.append(f"{cell}: the run was never at its edge ({reached}, {EDGE} counts)")
+    return said
 
 
 def first_above(steps: pd.Series, values: pd.Series, level: float) -> Any:

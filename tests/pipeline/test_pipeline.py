@@ -18,10 +18,12 @@ from rodflow import config as configuration
 from rodflow.config import Cell
 from rodflow.pipeline.run_file import load, save
 from rodflow.pipeline.stages import discrete as discrete_stage
+from rodflow.pipeline.stages.tables import warned
 from rodflow.problems.images import resolve_device
 from rodflow.training.discrete import Window, train
 
 SMOKE = smoke(landscapes=[])
+NEVER = "mlp-adam-seed0: the run was never at its edge (its effective sharpness reached 0."
 
 
 def command(*words: str) -> subprocess.CompletedProcess:
@@ -48,7 +50,7 @@ def test_cifar10_through_every_architecture(tmp_path):
     assert np.isfinite(errors["error_final"]).all()
 
 
-def test_a_diverging_run_is_marked_and_the_others_go_on(tmp_path):
+def test_a_diverging_run_is_marked_and_told_and_the_others_go_on(tmp_path, caplog):
     rates = {"mlp": {"gd": 1e4, "adam": 2e-3}}
     results = run(tmp_path, architectures=["mlp"], flows=["stable", "rod"], learning_rates=rates)
     errors = pd.read_csv(results / "tables" / "errors.csv")
@@ -56,7 +58,13 @@ def test_a_diverging_run_is_marked_and_the_others_go_on(tmp_path):
     assert errors.loc[errors["optimizer"] == "gd", "diverged_at"].notna().all()
     assert errors.loc[errors["optimizer"] == "gd", "error_final"].isna().all()
     assert np.isfinite(errors.loc[errors["optimizer"] == "adam", "error_final"]).all()
-    assert thresholds.loc["gd", "diverged_at"] > 0
+    diverged = thresholds.loc["gd", "diverged_at"]
+    assert diverged > 0
+    said = [f"mlp-gd-seed0: the run diverged at step {diverged:.0f}", NEVER]
+    assert [line[: len(NEVER)] if line.startswith(NEVER) else line for line in warned(results)] == said
+    assert [line for line in caplog.messages if line in warned(results)] == warned(results)
+    summary = (results / "tables" / "summary.md").read_text()
+    assert all(f"| {line} |" in summary for line in warned(results))
 
 
 def test_a_stored_run_comes_back(tmp_path):

@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import update_config
 
 sys.path.insert(0, workflow.basedir)
 from rodflow import config as configuration
 from rodflow.config import Cell
+from rodflow.config.layers import layered
 from rodflow.config.reader import plain_scalars, read_yaml
 from rodflow.config.run import STUDIED_FLOWS, VARIANTS
 from rodflow.errors import InvalidInput
@@ -18,14 +18,13 @@ from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landsca
 from rodflow.pipeline.provenance import code_digest, discrete_code, flow_code, landscape_code
 
 try:
-    for path in workflow.configfiles:
-        read_yaml(path)  # Snakemake, which merged these, takes what changes a value silently, such as a key given twice
-    update_config(config, plain_scalars(dict(workflow.config_settings.config)))  # what --config says, in its types
-    said = config.pop("incomplete", False)  # of this call, no setting of the results; text on the command line
+    # Snakemake merges these too, but takes what changes a value silently: a key given twice, rates of other images
+    typed = plain_scalars(dict(workflow.config_settings.config))  # what --config says, in its types
+    said = typed.pop("incomplete", False)  # of this call, no setting of the results; text on the command line
     if str(said).lower() not in ("true", "false"):
         raise InvalidInput("incomplete", said, "true or false")
     INCOMPLETE = str(said).lower() == "true"
-    CONFIG = configuration.parse(config)
+    CONFIG = configuration.parse(layered([*map(read_yaml, workflow.configfiles), typed]))
     RESULTS = f"results/{CONFIG.run}"
     THERE = found(CONFIG, RESULTS, INCOMPLETE)
 except InvalidInput as error:

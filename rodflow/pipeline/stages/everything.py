@@ -19,7 +19,7 @@ from rodflow.pipeline.stages.landscape import run_landscape
 from rodflow.pipeline.stages.precision import tabulate_study
 from rodflow.pipeline.stages.precision_table import aggregate_studies
 from rodflow.pipeline.stages.replication import replicate
-from rodflow.pipeline.stages.tables import aggregate
+from rodflow.pipeline.stages.tables import aggregate, warned
 
 
 class Jobs:
@@ -85,5 +85,7 @@ def run_everything(config: Config, root: Path) -> None:
         jobs.do("replication", partial(replicate, config, results))
     if config.precision_studies:
         jobs.do("precision-table", partial(aggregate_studies, config, results, incomplete))
+    for line in warned(results):
+        log.warning("%s", line)
     if jobs.failed:
         raise JobsFailed(jobs.failed)

@@ -10,12 +10,12 @@ import pandas as pd
 
 from rodflow.config import Config
 from rodflow.errors import cut
-from rodflow.jobs.files import write_json, write_table, write_text
+from rodflow.jobs.files import read_table, write_json, write_table, write_text
 from rodflow.measures.comparison import comparison
 from rodflow.measures.errors import cell_rows, errors
 from rodflow.measures.fidelity import fidelity, fidelity_row
 from rodflow.measures.missing import in_words, inventory, marked, present
-from rodflow.measures.thresholds import threshold_row, thresholds
+from rodflow.measures.thresholds import off_the_edge, threshold_row, thresholds
 from rodflow.pipeline.finished import found, missing
 from rodflow.pipeline.layout import job_name
 from rodflow.pipeline.provenance import provenance
@@ -55,12 +55,20 @@ def aggregate(config: Config, results: Path, incomplete: bool = False) -> None:
     write_table(folder / "comparison.csv", comparison_table)
     files, compared = missing(config, there, results), present(comparison_table)
     parts = [listed(error_table, files, results)] if files else []
+    said = off_the_edge(present(threshold_table))
+    parts += [markdown.table([{"cells without an edge": line} for line in said]) + "\n"] if said else []
     parts += [errors_in_brief(present(error_table), present(threshold_table))]
     parts += [fidelity_in_brief(present(fidelity_table))]
     parts += [comparison_in_brief(compared)] if len(compared) else []
     write_text(folder / "summary.md", "\n".join(parts).rstrip("\n") + "\n")
     made = provenance(config.model_dump(mode="json"), time.monotonic() - begun)
     write_json(folder / "provenance.json", made.model_dump())
+
+
+def warned(results: Path) -> list[str]:
+    """What the tables below ``results`` say of cells without an edge, for the console at a run's end; a line each."""
+    table = results / "tables" / "thresholds.csv"
+    return off_the_edge(present(read_table(table))) if table.exists() else []
 
 
 def listed(errors: pd.DataFrame, files: Iterable[Path], results: Path) -> str:

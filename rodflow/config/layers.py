@@ -1,0 +1,49 @@
+"""One mapping of settings from several laid over each other: config files, then what the command line says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rodflow.config.schema import PLACES, Data, Sizes
+
+
+def layered(layers: Iterable[Any]) -> Any:
+    """The settings of all ``layers``, a later one over the earlier ones, key by key at every depth.
+
+    Learning rates were chosen for a problem: images, loss and the network's size. A layer that changes the problem of
+    an architecture drops that architecture's learning rates of the layers below; it has to give its own.
+    """
+    merged: Any = {}
+    for layer in layers:
+        if not (isinstance(merged, Mapping) and isinstance(layer, Mapping)):
+            return layer  # no mapping: to be refused by whoever parses it
+        below, merged = merged, _merged(merged, layer)
+        rates = below.get("learning_rates")
+        for architecture in rates if isinstance(rates, Mapping) else ():
+            if _problem(below, architecture) != _problem(merged, architecture):
+                own = layer.get("learning_rates")
+                own = own.get(architecture, {}) if isinstance(own, Mapping) else {}
+                merged["learning_rates"] = {**merged["learning_rates"], architecture: own}
+    return merged
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
+            both[key] = _merged(below[key], above[key])
+    return both
+
+
+def _problem(settings: Mapping[str, Any], architecture: Any) -> tuple[Any, ...]:
+    """What the learning rates of an architecture were chosen for, defaults filled in; values as they are, unchecked."""
+    data = _merged(Data().model_dump(exclude=PLACES), _section(settings, "data"))
+    sizes = _merged(Sizes().model_dump(), _section(settings, "sizes"))
+    images = {key: value for key, value in data.items() if key not in PLACES}
+    return images, settings.get("loss", "mse"), sizes.get(architecture)
+
+
+def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = settings.get(name)
+    return section if isinstance(section, Mapping) else {}
