@@ -38,7 +38,7 @@ class FlowEntry(Entry):
     """A flow: its class with ``settings``, its line in figures, and the optimizers that it ``models`` (None: all).
 
     ``solver``: what its solver has instead of the class's defaults. ``competes``: a model of other authors, which
-    comparison.csv sets beside ours.
+    comparison.csv sets beside ours. ``floor``: no model but the run again, which tells how near a model can be.
     """
 
     colour: str
@@ -48,6 +48,7 @@ class FlowEntry(Entry):
     solver: Mapping[str, Any] = field(default_factory=dict)
     models: tuple[str, ...] | None = None
     competes: bool = False
+    floor: bool = False
 
     def load(self) -> Callable[..., Any]:
         settings = dict(self.settings)
@@ -124,9 +125,15 @@ FLOWS = Catalogue(
             (0, (1, 3)),
             1.2,
         ),
-        "twin": FlowEntry("rodflow.flows.twin:Twin", "Twin run", "#999933", (0, (1, 2)), 1.2),
+        "twin": FlowEntry("rodflow.flows.twin:Twin", "Twin run", "#999933", (0, (1, 2)), 1.2, floor=True),
         "second_twin": FlowEntry(
-            "rodflow.flows.twin:Twin", "Twin run, second", "#AA4499", (0, (1, 2.5)), 1.2, settings={"rounding_seed": 2}
+            "rodflow.flows.twin:Twin",
+            "Twin run, second",
+            "#AA4499",
+            (0, (1, 2.5)),
+            1.2,
+            settings={"rounding_seed": 2},
+            floor=True,
         ),
         "central": FlowEntry(
             "rodflow.flows.central:CentralFlow",

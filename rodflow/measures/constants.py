@@ -12,3 +12,5 @@ NEAR = 0.05
 """A flow's sharpness is the run's where their medians in the edge window differ by at most this share."""
 LATE = 0.1
 """A flow's onset is the run's where it is at most this share of the run's away."""
+FEW = 5
+"""A ratio over fewer records than this says nothing of a cell: it is hatched in figures and left out of medians."""

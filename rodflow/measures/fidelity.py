@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from rodflow.measures.constants import BEFORE_EDGE
-from rodflow.measures.errors import at_the_edge
+from rodflow.measures.errors import RATIOS, at_the_edge
+from rodflow.measures.onset import first_above, oscillation_onset
 from rodflow.measures.summaries import RunSummary
-from rodflow.measures.thresholds import first_above, oscillation_onset
 
 FIDELITY_COLUMNS = [
     "architecture",
@@ -19,7 +19,12 @@ FIDELITY_COLUMNS = [
     "relative_error_before_edge",
     "error_eos_mean",
     "ratio_to_stable",
+    "n_stable",
     "ratio_to_stable_corrected",
+    "n_stable_corrected",
+    "ratio_to_floor",
+    "n_floor",
+    "n",
     "sharpness_ratio",
     "predicted_loss_ratio",
     "rod_length_ratio",
@@ -28,6 +33,8 @@ FIDELITY_COLUMNS = [
     "onset_step",
     "discrete_onset_step",
 ]
+
+WHOLE = ["n", *RATIOS.values(), "onset_step", "discrete_onset_step"]
 
 
 def fidelity_row(
@@ -38,6 +45,7 @@ def fidelity_row(
     * ``relative_error_before_edge``: the largest ||centre - w*|| / ||w* - w*_0|| at records with effective sharpness
       below ``BEFORE_EDGE`` of the threshold, up to the first one above; the first record, of nearly no displacement,
       aside
+    * ``n``: records of the edge window that the flow reached, which the medians below are over
     * ``sharpness_ratio``: median effective sharpness in the edge window, the flow's over the discrete run's
     * ``predicted_loss_ratio``: median over that window of predicted loss over the run's loss, mean of two steps
     * ``rod_length_ratio``: median over that window of rod length over the run's oscillation
@@ -64,4 +72,4 @@ def fidelity_row(
 
 def fidelity(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """fidelity.csv from its rows."""
-    return pd.DataFrame(rows, columns=FIDELITY_COLUMNS).astype({"onset_step": "Int64", "discrete_onset_step": "Int64"})
+    return pd.DataFrame(rows, columns=FIDELITY_COLUMNS).astype(dict.fromkeys(WHOLE, "Int64"))

@@ -19,6 +19,7 @@ PRECISION_COLUMNS = [
     "overshoot",
     *(f"error_eos_mean_{flow}" for flow in STUDIED_FLOWS),
     "ratio",
+    "n",
     "missing",
 ]
 
@@ -60,13 +61,15 @@ def rows(series: pd.DataFrame, summary: StudySummary) -> list[dict[str, Any]]:
     """The rows of precision.csv of one study, one a variant.
 
     ``error_eos_mean`` is the mean distance of a flow's centre from the run's, in weight space, over the records of
-    the edge window that the flow reached; ``ratio`` is the stable flow's over the drift-free rod flow's, over the
+    the edge window that the flow reached; ``ratio`` is the stable flow's over the drift-free rod flow's, over the ``n``
     records that both reached.
     """
     start, threshold = summary.flow_start, summary.threshold
     found = []
     for variant in series["variant"].unique():
         flows = {flow: flow_records(series, variant, flow) for flow in STUDIED_FLOWS}
+        errors = {f: at_the_edge(frame, threshold).set_index("step")["error"] for f, frame in flows.items()}
+        closer, n = ratio(errors["stable"], errors["drift_free_rod"])
         found.append(
             summary.cell._asdict()
             | {
@@ -74,8 +77,8 @@ def rows(series: pd.DataFrame, summary: StudySummary) -> list[dict[str, Any]]:
                 "onset_step": onset_step(series, variant, start, threshold),
                 "overshoot": overshoot(series, variant, start, threshold),
             }
-            | {f"error_eos_mean_{flow}": at_the_edge(flows[flow], threshold)["error"].mean() for flow in STUDIED_FLOWS}
-            | {"ratio": ratio(flows["stable"], flows["drift_free_rod"], threshold)}
+            | {f"error_eos_mean_{flow}": own.mean() for flow, own in errors.items()}
+            | {"ratio": closer, "n": n}
         )
     return found
 
@@ -87,7 +90,7 @@ def missing_row(cell: Cell) -> dict[str, Any]:
 
 def table(found: list[dict[str, Any]]) -> pd.DataFrame:
     """precision.csv from the rows of all studies."""
-    return pd.DataFrame(found, columns=PRECISION_COLUMNS).astype({"onset_step": "Int64"})
+    return pd.DataFrame(found, columns=PRECISION_COLUMNS).astype({"onset_step": "Int64", "n": "Int64"})
 
 
 def variant_label(variant: str) -> str:

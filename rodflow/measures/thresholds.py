@@ -8,8 +8,9 @@ from typing import Any, cast
 import pandas as pd
 
 from rodflow.config import CELL_COLUMNS, Cell
-from rodflow.measures.constants import EDGE, ONSET
+from rodflow.measures.constants import EDGE
 from rodflow.measures.errors import at_the_edge
+from rodflow.measures.onset import first_above, oscillation_onset
 from rodflow.measures.summaries import RunSummary
 
 
@@ -40,13 +41,6 @@ def threshold_row(records: pd.DataFrame, run: RunSummary, flows: dict[str, pd.Da
     return row
 
 
-def oscillation_onset(records: pd.DataFrame, run: RunSummary) -> tuple[Any, float]:
-    """The run's onset, and the length along the sharpest direction that counts as one, for its flows as well."""
-    late = records[records["step"] >= run.flow_start]
-    level = ONSET * late["oscillation_along_sharpest"].max()
-    return first_above(late["step"], late["oscillation_along_sharpest"], level), level
-
-
 def off_the_edge(thresholds: pd.DataFrame) -> list[str]:
     """A sentence for each cell of thresholds.csv whose run diverged, or never was at its edge; a model has nothing to
     follow there."""
@@ -59,12 +53,6 @@ def off_the_edge(thresholds: pd.DataFrame) -> list[str]:
             reached = f"its effective sharpness reached {row.sharpness_largest_ratio:.2f} of the threshold"
             said.append(f"{cell}: the run was never at its edge ({reached}, {EDGE} counts)")
     return said
-
-
-def first_above(steps: pd.Series, values: pd.Series, level: float) -> Any:
-    """The first step whose value is at least ``level``, or ``pd.NA``."""
-    reached = steps[values >= level]
-    return reached.iloc[0] if len(reached) else pd.NA
 
 
 def thresholds(rows: list[dict[str, Any]]) -> pd.DataFrame:

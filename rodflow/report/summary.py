@@ -8,21 +8,30 @@ from typing import Any
 import pandas as pd
 
 from rodflow.measures.columns import COSTS
-from rodflow.measures.constants import LATE, NEAR
+from rodflow.measures.constants import FEW, LATE, NEAR
+from rodflow.measures.errors import RATIOS, told
 from rodflow.report import markdown
+
+
+def median_told(errors: pd.DataFrame, name: str) -> str:
+    """The median of a ratio over the cells that have enough records, how many those are, and of how many records each.
+
+    Such as ``12.5 (25 of 27 cells, n 5 to 24)``; a dash where no cell has them.
+    """
+    kept = told(errors, name)
+    if not len(kept):
+        return "–"
+    n = kept[RATIOS[name]]
+    return f"{kept[name].median():.3g} ({len(kept)} of {len(errors)} cells, n {n.min()} to {n.max()})"
 
 
 def errors_in_brief(errors: pd.DataFrame, thresholds: pd.DataFrame) -> str:
     """Both tables in brief, as Markdown: how far each flow beats the stable flow, each cell's time at the edge."""
     flows = [
-        {
-            "flow": flow,
-            "cells": len(rows),
-            "median ratio to stable": f"{rows['ratio_to_stable'].median():.3g}",
-            "smallest": f"{rows['ratio_to_stable'].min():.3g}",
-            "median ratio to corrected stable": f"{rows['ratio_to_stable_corrected'].median():.3g}",
-            "diverged": rows["diverged_at"].count(),
-        }
+        {"flow": flow, "cells": len(rows)}
+        | {f"median {name.replace('_', ' ')}": median_told(rows, name) for name in RATIOS}
+        | {"smallest ratio to stable": f"{told(rows, 'ratio_to_stable')['ratio_to_stable'].min():.3g}"}
+        | {"diverged": rows["diverged_at"].count()}
         for flow, rows in errors.groupby("flow", sort=False)
     ]
     found: Iterable[Any] = thresholds.itertuples()
@@ -37,7 +46,8 @@ def errors_in_brief(errors: pd.DataFrame, thresholds: pd.DataFrame) -> str:
         }
         for row in found
     ]
-    return f"{markdown.table(flows)}\n\n{markdown.table(cells)}\n"
+    few = f"n: records of the edge window behind a ratio; cells with fewer than {FEW} are left out."
+    return f"{markdown.table(flows)}\n\n{few}\n\n{markdown.table(cells)}\n"
 
 
 def fidelity_in_brief(table: pd.DataFrame) -> str:

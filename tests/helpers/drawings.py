@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.text import Text
 
 STEPS = np.arange(10, 1001, 10)
-DRAWN_FLOWS = ("stable", "stable_corrected", "rod", "rod_one_column")
+DRAWN_FLOWS = ("stable", "stable_corrected", "rod", "rod_one_column", "twin", "second_twin")
 
 
 def run(seed=0, threshold=2.0, lost=None):
@@ -23,8 +23,9 @@ def run(seed=0, threshold=2.0, lost=None):
 
 def flow(name, discrete, lost=None):
     """A made-up flow: the stable ones leave the run at the edge, the others follow it."""
-    rod = "rod" in name
-    scale = {"stable": 1.0, "stable_corrected": 0.7, "rod": 0.06, "rod_one_column": 0.04}[name]
+    rod = name.startswith("rod") or "twin" in name
+    scales = {"stable": 1.0, "stable_corrected": 0.7, "rod": 0.06, "rod_one_column": 0.04, "twin": 0.02}
+    scale = scales.get(name, 0.03)
     frame = pd.DataFrame({"step": STEPS, "error": scale * (0.002 + np.clip(STEPS - 480, 0, None) / 500)})
     frame["loss"] = np.exp(-STEPS / 400)
     frame["predicted_loss"] = frame.loss * (1.02 if rod else 0.9)

@@ -74,11 +74,11 @@ def draw_landscape(config: Config, results: Path, names: Names, _: Finished) -> 
 
 
 def draw_overview(_: Config, results: Path, *__: object) -> Figure:
-    return overview_figure.draw(read_table(results / "tables" / "errors.csv", ["ratio_to_stable"], NAMES))
+    return overview_figure.draw(read_table(results / "tables" / "errors.csv", ["ratio_to_stable", "n_stable"], NAMES))
 
 
 def draw_comparison(_: Config, results: Path, *__: object) -> Figure:
-    measured = ["gradient_equivalents_per_step", "error_eos_mean", "diverged_at"]
+    measured = ["gradient_equivalents_per_step", "error_eos_mean", "n", "floor", "diverged_at"]
     table = read_table(results / "tables" / "comparison.csv", measured, NAMES, empty=True)
     if not len(table):
         competing = ", ".join(name for name, entry in FLOWS.entries.items() if entry.competes)
@@ -87,7 +87,7 @@ def draw_comparison(_: Config, results: Path, *__: object) -> Figure:
 
 
 def draw_fidelity(_: Config, results: Path, *__: object) -> Figure:
-    measured = ["error_eos_mean", "sharpness_ratio"]
+    measured = ["error_eos_mean", "sharpness_ratio", "n"]
     return fidelity_figure.draw(read_table(results / "tables" / "fidelity.csv", measured, NAMES))
 
 

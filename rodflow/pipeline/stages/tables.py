@@ -41,7 +41,7 @@ def aggregate(config: Config, results: Path, incomplete: bool = False) -> None:
         run = read_run(results, cell)
         flows = {flow: read_flow(results, cell, flow, run) for flow in names}
         series = {flow: table for flow, (table, _) in flows.items()}
-        rows = cell_rows(series, {flow: summary for flow, (_, summary) in flows.items()}, run.summary)
+        rows = cell_rows(series, {flow: summary for flow, (_, summary) in flows.items()}, *run)
         error_rows += rows
         fidelity_rows += [fidelity_row(series[row["flow"]], row, *run) for row in rows]
         threshold_rows.append(threshold_row(*run, series))

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from pandas import DataFrame
 
 from rodflow.catalogue import label
 from rodflow.report.figures.panels import NOT_AT_THE_EDGE, markers, note_why_empty, point_handles, write_out_1_2_5
-from rodflow.report.figures.style import FLOW_STYLE, INK, ORDER, RC, WIDTH_OF_TITLE, flow_style, in_order
+from rodflow.report.figures.style import (
+    FLOOR_STYLE,
+    FLOW_STYLE,
+    INK,
+    ORDER,
+    RC,
+    WIDTH_OF_TITLE,
+    flow_style,
+    in_order,
+    is_floor,
+)
 
 
 @matplotlib.rc_context(RC)
@@ -17,8 +29,10 @@ def draw(comparison: DataFrame) -> Figure:
     """``comparison`` has the columns of comparison.csv; medians over seeds. Columns architectures, rows optimizers.
 
     Across: gradient equivalents per optimizer step, two (both rod ends) marked. Upwards: ``error_eos_mean``. A flow
-    that was stopped on a seed is hollow: it is measured on the records that it reached.
+    that was stopped on a seed is hollow: it is measured on the records that it reached. A band reaches up to the floor;
+    the smallest ``n`` of the panel's points, the number of records behind them, stands in its corner.
     """
+    comparison = comparison[~comparison["flow"].map(is_floor)]
     architectures, optimizers = in_order(comparison["architecture"], ORDER), in_order(comparison["optimizer"], ORDER)
     flows = in_order(comparison["flow"], FLOW_STYLE)
     marker = markers(flows)
@@ -28,6 +42,7 @@ def draw(comparison: DataFrame) -> Figure:
     grid = figure.subplots(len(optimizers), len(architectures), squeeze=False, sharex=True, sharey="row")
     at_the_edge = comparison.dropna(subset="error_eos_mean")
     groups = at_the_edge.groupby(["optimizer", "architecture", "flow"])
+    floors: dict[Axes, float] = {}
     for i, optimizer in enumerate(optimizers):
         for j, architecture in enumerate(architectures):
             axes = grid[i, j]
@@ -49,22 +64,34 @@ def draw(comparison: DataFrame) -> Figure:
                     markeredgewidth=1.4,
                     zorder=3,
                 )
+            own = at_the_edge[(at_the_edge["optimizer"] == optimizer) & (at_the_edge["architecture"] == architecture)]
+            if own["floor"].notna().any():
+                floors[axes] = float(own["floor"].median())
+            if len(own):
+                corner = {"transform": axes.transAxes, "ha": "right", "va": "top", "fontsize": 7, "color": INK}
+                axes.text(0.98, 0.98, f"n {own['n'].min():.0f}", **corner)
             if not axes.get_lines()[1:]:
                 own = comparison[(comparison["optimizer"] == optimizer) & (comparison["architecture"] == architecture)]
                 note_why_empty(axes, "missing" if own["missing"].notna().all() else NOT_AT_THE_EDGE)
             if i == 0:
                 axes.set_title(label(architecture), loc="center", fontweight="bold")
         grid[i, 0].set_ylabel(f"{label(optimizer)}\nmean error")
+    for axes, floor in floors.items():
+        axes.axhspan(axes.get_ylim()[0] / 1e3, floor, color=FLOOR_STYLE.colour, alpha=0.8, linewidth=0, zorder=0)
+    for axes, floor in floors.items():  # rows share their limits: with room below the lowest floor, no more
+        axes.set_ylim(bottom=min(axes.dataLim.y0, floor) / 2)
     for axes in grid.flat:
         write_out_1_2_5(axes.xaxis)
     for axes in grid[-1]:
         axes.set_xlabel("gradient equivalents a step")
-    handles = point_handles(marker)
+    handles: list[Line2D | Patch] = [*point_handles(marker)]
     handles.append(
         Line2D([], [], color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label="a gradient at each end of a rod")
     )
     handles.append(
         Line2D([], [], color=INK, marker="o", markerfacecolor="white", linestyle="none", label="hollow: stopped early")
     )
+    if floors:
+        handles.append(Patch(facecolor=FLOOR_STYLE.colour, label=FLOOR_STYLE.label))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure

@@ -8,11 +8,13 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullLocator
 from pandas import DataFrame
 
 from rodflow.catalogue import label
-from rodflow.report.figures.style import FLOW_STYLE, ORDER, RC, flow_style, in_order
+from rodflow.measures.constants import FEW
+from rodflow.report.figures.style import FLOOR, FLOW_STYLE, ORDER, RC, flow_style, in_order, is_floor
 
 LARGEST_RATIO = 1000.0
 """The colour scale reaches at most from its inverse to it."""
@@ -22,9 +24,12 @@ LARGEST_RATIO = 1000.0
 def draw(errors: DataFrame) -> Figure:
     """Heat maps of ``ratio_to_stable``, the median over seeds: a panel for each flow but the stable one.
 
-    A cell without a ratio has a dash; a star marks a median that some seeds, having diverged, are missing from.
+    The twins share the last panel, the floor: no model can have a larger ratio. Under a ratio stands its ``n_stable``,
+    the number of records that it is over, the smallest of the seeds'; cells of fewer than ``FEW`` are hatched. A cell
+    without a ratio has a dash; a star marks a median that some seeds, having diverged, are missing from.
     """
-    flows = in_order((flow for flow in errors["flow"] if flow != "stable"), FLOW_STYLE)
+    errors = errors.assign(flow=[FLOOR if is_floor(flow) else flow for flow in errors["flow"]])
+    flows = in_order((flow for flow in errors["flow"] if flow != "stable"), [*FLOW_STYLE, FLOOR])
     optimizers = in_order(errors["optimizer"], ORDER)
     architectures = in_order(errors["architecture"], ORDER)
     if not flows:
@@ -32,6 +37,7 @@ def draw(errors: DataFrame) -> Figure:
     ratios = errors.assign(ratio=errors["ratio_to_stable"].where(np.isfinite(errors["ratio_to_stable"])))
     groups = ratios.groupby(["flow", "optimizer", "architecture"])["ratio"]
     medians, complete = groups.median(), groups.count() == groups.size()
+    numbers = ratios[ratios["ratio"].notna()].groupby(["flow", "optimizer", "architecture"])["n_stable"].min()
     shown = medians[[flow != "stable" for flow in medians.index.get_level_values("flow")]]
     logs = np.abs(np.log10(shown[shown > 0]))
     reach = 10 ** float(np.clip(logs.max() if len(logs) else 1, math.log10(2), math.log10(LARGEST_RATIO)))
@@ -39,11 +45,11 @@ def draw(errors: DataFrame) -> Figure:
 
     columns = min(4, len(flows))
     count = math.ceil(len(flows) / columns)
-    width, height = columns * (0.3 + 0.85 * len(architectures)) + 2.4, count * (0.6 + 0.36 * len(optimizers)) + 1
+    width, height = columns * (0.3 + 0.85 * len(architectures)) + 2.4, count * (0.6 + 0.42 * len(optimizers)) + 1
     figure = Figure(figsize=(max(width, 6.5), max(height, 3.4)), layout="constrained")
     figure.suptitle("How many times closer to the discrete run than the stable flow")
     grid = figure.subplots(count, columns, squeeze=False, sharey=True)
-    starred = missing = False
+    starred = missing = few = False
     for axes, flow in zip(grid.flat, flows, strict=False):
         table = np.full((len(optimizers), len(architectures)), np.nan)
         for i, optimizer in enumerate(optimizers):
@@ -54,7 +60,17 @@ def draw(errors: DataFrame) -> Figure:
                 star = not math.isnan(value) and not complete[key]
                 starred, missing = starred or star, missing or math.isnan(value)
                 ink = "#555555" if math.isnan(value) else _ink(colours(norm(max(value, 1 / reach))))
-                axes.text(j, i, two_digits(value) + "*" * star, ha="center", va="center", color=ink)
+                known = not math.isnan(value)
+                axes.text(j, i - 0.14 * known, two_digits(value) + "*" * star, ha="center", va="center", color=ink)
+                if known:
+                    n = int(numbers[key])
+                    axes.text(j, i + 0.27, f"n {n}", ha="center", va="center", color=ink, fontsize=6)
+                    if n < FEW:
+                        few = True
+                        box = Rectangle(
+                            (j - 0.5, i - 0.5), 1, 1, hatch="////", fill=False, linewidth=0, edgecolor="#777777"
+                        )
+                        axes.add_patch(box)
         image = axes.imshow(np.clip(table, 1 / reach, reach), cmap=colours, norm=norm, aspect="auto")
         axes.set_title(flow_style(flow).label, loc="center")
         axes.set_xticks(range(len(architectures)), [label(name) for name in architectures])
@@ -69,13 +85,15 @@ def draw(errors: DataFrame) -> Figure:
         axes.remove()
     bar = figure.colorbar(image, ax=figure.axes, shrink=0.9, aspect=30, pad=0.02)
     bar.set_label(
-        "stable flow's error in the edge window / the flow's\n(median over seeds; above 1: closer to the run)"
+        "stable flow's error in the edge window / the flow's\n"
+        "(median over seeds; above 1: closer to the run; n: records)"
     )
     bar.set_ticks([tick for tick in _ticks(reach) if 1 / reach <= tick <= reach])
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     bar.outline.set_visible(False)
     notes = ["–  no ratio: not at the edge, not run, or diverged"] * missing
+    notes += [f"hatched: fewer than {FEW} records"] * few
     notes += ["*  some seeds have no ratio and are left out"] * starred
     if notes:
         figure.supxlabel("      ".join(notes), fontsize=8, color="#333333")

@@ -12,18 +12,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, StrMethodFormatter
-from pandas import DataFrame
+from pandas import DataFrame, concat
 
 from rodflow.measures.constants import EDGE
 from rodflow.report.figures.style import (
     DISCRETE,
     EDGE_COLOUR,
+    FLOOR_STYLE,
     FLOW_STYLE,
     INK,
     MARKERS,
     REPEAT_ALPHA,
     flow_style,
     in_order,
+    is_floor,
 )
 
 Series = dict[tuple[str, int], DataFrame]
@@ -50,7 +52,21 @@ class PlottedCell:
 
     @property
     def flows(self) -> list[str]:
-        return in_order((flow for flow, _ in self.series), FLOW_STYLE)
+        """The flows that are lines: all but the twins."""
+        return in_order((flow for flow, _ in self.series if not is_floor(flow)), FLOW_STYLE)
+
+    @property
+    def floor(self) -> DataFrame | None:
+        """Steps, and the smallest and largest ``error`` of the first seed's twins there; None without a twin."""
+        twins = [
+            frame.set_index("step")["error"]
+            for (flow, seed), frame in self.series.items()
+            if is_floor(flow) and seed == self.seeds[0]
+        ]
+        if not twins:
+            return None
+        both = concat(twins, axis=1)
+        return DataFrame({"least": both.min(axis=1), "most": both.max(axis=1)}).reset_index()
 
     def with_rods(self) -> PlottedCell:
         """The same runs, with only the flows that have a rod or are named after one."""
@@ -111,7 +127,7 @@ def draw_panel(
 
     A series that diverged ends with an x. With ``excess`` the flows may raise the upper limit at most so many times
     above the discrete run: a diverging flow would flatten everything else. A linear axis reaches from 0 to at
-    least ``least``.
+    least ``least``. Below an ``error`` lies the band of the twins' errors, from the bottom up; it sets no limits.
     """
     diverged = cell.diverged()
     drawn: dict[bool, list[np.ndarray]] = {True: [], False: []}
@@ -144,8 +160,18 @@ def draw_panel(
     if log:
         axes.set_yscale("log")
     top = _limit(axes, drawn, log, excess, least)
+    if column == "error" and cell.floor is not None:
+        _shade_floor(axes, cell.floor, log)
     for step, value, colour, alpha in marks:
         axes.plot(step, min(value, top), **CROSS, color=colour, alpha=max(alpha, 0.6), zorder=5, clip_on=False)
+
+
+def _shade_floor(axes: Axes, floor: DataFrame, log: bool) -> None:
+    """The band up to the smaller of the twins' errors, and paler on to the larger."""
+    steps, bottom = floor["step"].to_numpy(float), axes.get_ylim()[0] if log else 0.0
+    for name, alpha in (("most", 0.45), ("least", 0.7)):
+        heights = np.maximum(floor[name].to_numpy(float), bottom)
+        axes.fill_between(steps, bottom, heights, color=FLOOR_STYLE.colour, alpha=alpha, linewidth=0, zorder=1)
 
 
 def _limit(axes: Axes, drawn: dict[bool, list[np.ndarray]], log: bool, excess: float | None, least: float) -> float:
@@ -222,6 +248,8 @@ def legend(figure: Figure, cells: list[PlottedCell], steps: bool, columns: int) 
         look = flow_style(name)
         text = f"{look.label}\n({diverged_text(diverged[name])})" if name in diverged else look.label
         handles.append(Line2D([], [], **look.line, label=text))
+    if any(cell.floor is not None for cell in cells):
+        handles.append(Patch(facecolor=FLOOR_STYLE.colour, label=f"{FLOOR_STYLE.label}:\nno model can be nearer"))
     if any(cell.discrete for cell in cells):
         handles.append(
             Patch(
