@@ -126,7 +126,10 @@ def test_the_figure_of_cells_that_are_not_at_the_edge(kept, tmp_path):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_onset_on_a_real_cell(dtype):
-    """A perceptron on digits, in either precision: rods set in with the run, rod flow's early; one column not."""
+    """A perceptron on digits, in either precision: the drift-free rod sets in with the run, one column later.
+
+    Rod flow sets in early, fed by the drift: in float64, without rounding errors, the run takes longer.
+    """
     settings = {"examples": 50, "sizes": {"widths": (8, 8)}, "device": "cpu"}
     problem, double = (digits("mlp", dtype=d, **settings) for d in (dtype, torch.float64))
     ours, steps = optimizer("gd", 0.2), 160
@@ -141,5 +144,5 @@ def test_onset_on_a_real_cell(dtype):
         reached = table.loc[table["rod_along_sharpest"] >= level, "step"]
         onset[name] = reached.iloc[0] if len(reached) else np.inf
     assert onset["drift_free_rod"] == pytest.approx(discrete, rel=0.1)
-    assert onset["rod"] == pytest.approx(discrete, rel=0.2)
+    assert 20 < onset["rod"] <= discrete
     assert onset["rod_one_column"] > discrete
