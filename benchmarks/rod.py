@@ -31,7 +31,7 @@ def by_cell(table: pd.DataFrame) -> pd.DataFrame:
     """
     cells = table.groupby([*CELL_COLUMNS, "variant"], sort=False)
     reached = cells["error"].count().unstack("variant").T
-    n = reached.max()
+    n = reached.max().astype(int)
     means = cells["error"].mean().unstack("variant").T.where(reached == n)
     means.columns = [f"{a}-{o} (n = {n[a, o, s]})" for a, o, s in means]
     equivalents = cells["equivalents_per_step"].first().unstack("variant").T

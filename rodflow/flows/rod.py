@@ -16,8 +16,10 @@ from rodflow.training.objective import Objective
 
 CLOSURES = {"covariance": Solver("rk4", step=1.0), "one_column": Solver("rkc2", step=20.0, atol=1e-8)}
 """What is kept of the rod's covariance, and the default solver of each."""
-COLUMNS = 2
-"""Columns of the covariance beside the drift's, unless ``columns`` says otherwise."""
+COLUMNS = 3
+"""Columns of the covariance beside the drift's, unless ``columns`` says otherwise. With a step of one unit two are too
+few for gradient descent on the MLP of config.yaml: the unstable column is cut away, and the edge entered late.
+"""
 
 
 class Point(NamedTuple):
@@ -56,7 +58,7 @@ class RodFlow(Flow):
         dz̄/dt = E at z̄ - E/2,      dΣ/dt = (E Eᵀ + sum_i O_i O_iᵀ)/2 - 2Σ,      dnu/dt like E, from nu's increments
 
     which for one column are the equations above. Source E Eᵀ/2 and decay -2Σ settle to a column d = E/2, the drift,
-    within a step. It is kept apart, Σ = d dᵀ + A Aᵀ, so that all ``columns`` of A ``[n, r]``, two by default, are free
+    within a step. It is kept apart, Σ = d dᵀ + A Aᵀ, so that all ``columns`` of A ``[n, r]``, by default 3, are free
     for what oscillates. And z̄ - E/2 is the end z̄ - d of its rod, so that the corrected velocity E + G(z̄ - d) - G(z̄)
     needs no gradient of its own. Columns start from δ - d. (Kept apart, d is E/2 at every instant, so that dΣ/dt gains
     d(d dᵀ)/dt: nothing where the drift is steady. Where the drift dies away within two steps, this moved the centre by
@@ -67,8 +69,8 @@ class RodFlow(Flow):
 
         e^{-h} a_i,      sqrt((1 - e^{-2h})/4) O_d,      sqrt((1 - e^{-2h})/4) O_i,
 
-    cut back to r by a singular value decomposition in the metric. A stage takes 3 + 2r gradients, a step of one unit 28
-    with two columns. Because d is held, the order in h is one (measured: 1.0), and the rate of the critical mode is
+    cut back to r by a singular value decomposition in the metric. A stage takes 3 + 2r gradients, a step of one unit 36
+    with three columns. Because d is held, the order in h is one (measured: 1.0), and the rate of the critical mode is
     -2, not -4, so that a step of one unit is stable. Only ``step`` of the solver is used, at most 1. A column too short
     for a difference, below sqrt(epsilon) of the centre's length, is evaluated at that length and its image scaled back.
 
