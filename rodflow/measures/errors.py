@@ -118,3 +118,9 @@ def errors(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def told(errors: pd.DataFrame, name: str) -> pd.DataFrame:
     """The rows of errors.csv whose ratio ``name`` is over ``FEW`` records or more: those that a median is over."""
     return errors[(errors[RATIOS[name]] >= FEW) & errors[name].notna()]
+
+
+def over(errors: pd.DataFrame, name: str) -> str:
+    """What a median of the ratio ``name`` is over, such as ``25 of 27 cells, n 5 to 24``."""
+    n = told(errors, name)[RATIOS[name]]
+    return f"{len(n)} of {len(errors)} cells, n {n.min()} to {n.max()}"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from rodflow.measures.columns import COSTS
 from rodflow.measures.constants import FEW, LATE, NEAR
-from rodflow.measures.errors import RATIOS, told
+from rodflow.measures.errors import RATIOS, over, told
 from rodflow.report import markdown
 
 
@@ -19,10 +19,7 @@ def median_told(errors: pd.DataFrame, name: str) -> str:
     Such as ``12.5 (25 of 27 cells, n 5 to 24)``; a dash where no cell has them.
     """
     kept = told(errors, name)
-    if not len(kept):
-        return "–"
-    n = kept[RATIOS[name]]
-    return f"{kept[name].median():.3g} ({len(kept)} of {len(errors)} cells, n {n.min()} to {n.max()})"
+    return f"{kept[name].median():.3g} ({over(errors, name)})" if len(kept) else "–"
 
 
 def errors_in_brief(errors: pd.DataFrame, thresholds: pd.DataFrame) -> str:

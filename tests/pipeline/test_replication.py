@@ -7,6 +7,8 @@ import yaml
 from helpers.checkout import ROOT
 
 from rodflow import config as configuration
+from rodflow.measures.constants import FEW
+from rodflow.measures.errors import over
 from rodflow.reference.replication import replicate_reference
 from rodflow.report import replication
 from rodflow.report.replication import (
@@ -26,6 +28,7 @@ from rodflow.report.replication import (
     remake,
     scale,
 )
+from rodflow.report.summary import median_told
 
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 
@@ -34,15 +37,22 @@ def config(**changes):
     return configuration.parse(DEFAULT | changes)
 
 
+def flows_rows(ratios, **columns):
+    """Rows of errors.csv of one flow, each of enough records, in which the two errors differ by more than the floor."""
+    frame = pd.DataFrame({"ratio_to_stable": np.array(ratios, dtype=float)})
+    frame = frame.assign(error_eos_mean=0.1, floor=1e-3, n_stable=20, n_stable_corrected=20, n_floor=20, **columns)
+    return frame.assign(ratio_to_stable_corrected=frame["ratio_to_stable"] / 2, ratio_to_floor=100.0)
+
+
 def tables(ratios, settled=1.0, near=1.0, share=0.5, architectures=("mlp", "cnn", "vit"), optimizers=PAPER_OPTIMIZERS):
     """Tables of a made-up run: ``ratios`` by flow, a function of architecture and optimizer."""
     cells = [(a, o) for a in architectures for o in optimizers]
     rows = [
-        {"architecture": a, "optimizer": o, "flow": f, "seed": 0, "ratio_to_stable": of(a, o), "sharpness_ratio": near}
+        flows_rows([of(a, o)], architecture=a, optimizer=o, flow=f, seed=0, sharpness_ratio=near)
         for a, o in cells
         for f, of in ratios.items()
     ]
-    errors = pd.DataFrame(rows).assign(ratio_to_stable_corrected=lambda table: table["ratio_to_stable"] / 2)
+    errors = pd.concat(rows, ignore_index=True)
     rows = [
         {"architecture": a, "optimizer": o, "sharpness_eos_median": 2 * settled, "eos_share": share} for a, o in cells
     ]
@@ -66,7 +76,20 @@ def rows(found, start):
     ],
 )
 def test_verdict_on_ratios(ratios, verdict):
-    assert judged(pd.Series(ratios, dtype=float)) == verdict
+    assert judged(flows_rows(ratios)) == verdict
+
+
+def test_a_difference_below_the_floor_holds_in_part():
+    """Errors .1 and .3, and a floor between and above their difference; no floor is not known to be below it."""
+    for floor, verdict in ((0.19, HOLDS), (0.21, IN_PART), (np.nan, IN_PART)):
+        assert judged(flows_rows([3.0, 5.0]).assign(floor=[floor, 0.01])) == verdict
+
+
+def test_cells_of_few_records_do_not_count():
+    few = flows_rows([0.5, 4.0, 4.0]).assign(n_stable=[FEW - 1, FEW, 31])
+    assert judged(few) == HOLDS and judged(few[:1]) == UNTESTED
+    assert over(few, "ratio_to_stable") == "2 of 3 cells, n 5 to 31"
+    assert median_told(few, "ratio_to_stable") == "4 (2 of 3 cells, n 5 to 31)"
 
 
 def test_verdict_on_counts():
@@ -78,23 +101,29 @@ def test_claims_of_a_run_where_one_model_works_and_the_other_does_not():
     numbers = {"stable": lambda a, o: 1.0, "rod": lambda a, o: 1.1, "drift_free_rod": lambda a, o: 20.0}
     found = claims(config(), **tables(numbers), weights=[1000])
     assert {row.scale for row in found} == {"reduced"}
+    ours, others = list(JUDGED_FLOWS).index("drift_free_rod"), [UNTESTED, UNTESTED]
     for start, verdicts in {
-        "tracks": [FAILS, HOLDS],
-        "by how much": [NO_NUMBER, NO_NUMBER],
+        "tracks": [FAILS, *others, HOLDS],
+        "by how much": [NO_NUMBER, *others, NO_NUMBER],
+        "is as near": [FAILS, *others, FAILS],
         "effective sharpness": [HOLDS],
-        "better tracking holds for all eight": [FAILS, HOLDS],
-        "better tracking holds for three": [FAILS, HOLDS],
+        "better tracking holds for all eight": [FAILS, *others, HOLDS],
+        "better tracking holds for three": [FAILS, *others, HOLDS],
     }.items():
         assert [row.verdict for row in rows(found, start)] == verdicts, start
-    assert "20 times" in rows(found, "by how much")[1].measured
-    assert "10 times the corrected" in rows(found, "by how much")[1].measured
-    assert "above 1 in 24 of 24 cells" in rows(found, "tracks")[0].measured
+    assert "20 times (quartiles 20 and 20; 24 of 24 cells, n 20 to 20)" in rows(found, "by how much")[ours].measured
+    assert "10 times the corrected" in rows(found, "by how much")[ours].measured
+    assert "median 1.1 of 24 of 24 cells, n 20 to 20" in rows(found, "tracks")[0].measured
+    assert "above 1 in 24" in rows(found, "tracks")[0].measured
+    assert (
+        "median 100 of 24 of 24 cells, n 20 to 20, at most 100; at most 2 in 0" in rows(found, "is as near")[0].measured
+    )
 
 
 def test_one_bad_optimizer_is_named():
     numbers = {"rod": lambda a, o: 0.5 if o == "nadam" else 3.0, "drift_free_rod": lambda a, o: 3.0}
     found = claims(config(), **tables(numbers), weights=[1000])
-    (rod, free) = rows(found, "better tracking holds for all eight")
+    rod, *_, free = rows(found, "better tracking holds for all eight")
     assert (rod.verdict, free.verdict) == (IN_PART, HOLDS)
     assert rod.measured == "holds for 7 of 8; does not hold: nadam"
 
@@ -115,7 +144,7 @@ def test_what_was_not_run_is_said():
     for row in found:
         if row.model == JUDGED_FLOWS["rod"]:
             assert (row.scale, row.verdict, row.measured) == (NOT_RUN, UNTESTED, "–")
-    free = rows(found, "better tracking holds for all eight")[1]
+    free = rows(found, "better tracking holds for all eight")[-1]
     assert free.verdict == FAILS
     assert "holds for 1 of 8; not tested: heavy_ball, nesterov" in free.measured
 

@@ -13,12 +13,13 @@ import yaml
 
 from rodflow.catalogue import label
 from rodflow.config import Cell, Config
+from rodflow.measures.errors import RATIOS
 from rodflow.measures.missing import in_words
 from rodflow.measures.summaries import FlowSummary, Provenance, RunSummary
 from rodflow.report.figures.error_chart import chart, key
 from rodflow.report.figures.overview import two_digits
 from rodflow.report.figures.panels import PlottedCell
-from rodflow.report.figures.style import DISCRETE, FLOW_STYLE, flow_style
+from rodflow.report.figures.style import DISCRETE, FLOOR_STYLE, FLOW_STYLE, flow_style, is_floor
 from rodflow.report.replication import Claim, remake
 
 FOLDER = Path(__file__).parent
@@ -49,6 +50,7 @@ def render(
     """The page as HTML. ``cells`` by architecture and optimizer, None for one without a run; ``figures``: a text by
     name, a path without suffix from the page; ``made``: the provenance of the tables."""
     charted = [flow for flow in config.flows if any(cell and flow in _charted(cell.series) for cell in cells.values())]
+    floored = any(map(is_floor, config.flows))
     repeated = any(len(config.seeds_for(architecture)) > 1 for architecture in config.architectures)
     legend = [("Discrete run: its oscillation", key(flow_style(DISCRETE)))]
     legend += [(flow_style(flow).label, key(flow_style(flow))) for flow in FLOW_STYLE if flow in charted]
@@ -62,6 +64,7 @@ def render(
         claims=claims,
         seeds_note="; medians over seeds, and the chart shows the first that is finished" if repeated else "",
         legend=legend,
+        floor=FLOOR_STYLE.label if floored else "",
         rows=[
             (
                 label(optimizer),
@@ -90,7 +93,8 @@ def _about(config: Config) -> str:
 
 
 def _charted(flows: Collection[str]) -> list[str]:
-    return [flow for flow in CHARTED if flow in flows] or list(flows)
+    flows = [flow for flow in flows if not is_floor(flow)]
+    return [flow for flow in CHARTED if flow in flows] or flows
 
 
 def _cell(
@@ -113,6 +117,8 @@ def _cell(
                 "label": flow_style(flow).label,
                 "error": two_digits(float(numbers["error_eos_mean"].median())),
                 "ratio": two_digits(float(numbers["ratio_to_stable"].median())),
+                "to_floor": two_digits(float(numbers["ratio_to_floor"].median())),
+                "n": _records(numbers),
                 "sharpness": _thresholds(row.get(f"sharpness_{flow}_median", NONE) / row["threshold"]),
                 "stopped": ", ".join(str(int(step)) for step in stopped),
                 "missing": _missing(numbers),
@@ -130,6 +136,13 @@ def _cell(
         "command": remake(config, f"figures/{config.run}/cells/{name}.png"),
         "settings": yaml.safe_dump(config.discrete_settings(cell), sort_keys=False).strip(),
     }
+
+
+def _records(rows: pd.DataFrame) -> str:
+    """The records behind the error and its ratios, the smallest number of them over both and over seeds."""
+    over = [rows["n"], *(rows[n] for ratio, n in RATIOS.items() if rows[ratio].notna().any())]
+    known = pd.concat(over).dropna()
+    return str(int(known.min())) if len(known) else "–"
 
 
 def _missing(rows: pd.DataFrame) -> str:
@@ -158,7 +171,8 @@ def _chart(files: CellFiles, title: str) -> str:
         stopped = files.summaries[flow].diverged_at is not None
         described.append(f"{flow_style(flow).label} ends at {last}{', stopped early' * stopped}")
     description = f"Error against step, {title}: {'; '.join(described) or 'no flow'}."
-    shown = PlottedCell({(flow, 0): files.series[flow] for flow in flows}, {0: late}, summary.threshold)
+    drawn = {(flow, 0): frame for flow, frame in files.series.items() if flow in flows or is_floor(flow)}
+    shown = PlottedCell(drawn, {0: late}, summary.threshold)
     return chart(shown, description)
 
 
