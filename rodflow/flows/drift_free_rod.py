@@ -35,8 +35,8 @@ class DriftFreeRod(DriftFreeRodODE):
 
     and p the ``power``, which follows the map to that order on the right content and has R(-2) = 0. Content halfway, as
     ringing and the middle of a violent burst are, is neither right nor wrong, and R destroys part of it. Where the
-    weights' part of x^p/(-2)^p is longer than ``split_tolerance`` times the centre, the step is the optimizer's instead:
-    there is no split in two smooth parts to keep. ``unsplit`` counts such steps.
+    weights' part of x^p/(-2)^p is longer than ``split_tolerance`` times the centre, the step is the optimizer's
+    instead: there is no split in two smooth parts to keep. ``unsplit`` counts such steps.
 
     What this is a model of: all steps but one in ``interval``, and that one too where it is refused, are the
     optimizer's own in other coordinates. The optimizer is no model of itself. So the error of the map says how well the
