@@ -203,8 +203,10 @@ class SolverSettings(Strict):
     """Size of the rounding errors that the rod takes up, in those of the discrete run."""
     rounding_seed: Annotated[int, Field(ge=0, lt=1000)] | None = None
     """Which random rounding errors these are."""
-    split_order: Annotated[int, Field(ge=2, multiple_of=2)] | None = None
-    """Order of the filter that tells the oscillation from the drift in the flow's window."""
+    power: Annotated[int, Field(ge=2)] | None = None
+    """drift_free_rod: power of x by which a separating step differs from the optimizer's."""
+    split_tolerance: NotNegative | None = None
+    """drift_free_rod: how much a separating step may lose, as a share of the centre's length."""
     directions: Count | None = None
     """central: critical directions that are followed."""
     tolerance: Annotated[Number, Field(gt=0, lt=1)] | None = None

@@ -140,6 +140,8 @@ class Flow:
     time_offset = 0.0
     """Time of y at the start, less the step of the window: 1/2 where y stands for two consecutive iterates."""
     default_solver = Solver()
+    lookback = 0
+    """How many steps before a record :meth:`measured` wants to know y: one, or none."""
 
     def __init__(self, objective: Objective, optimizer: StepMap, solver: Solver | None = None):
         if not self.supports(optimizer):
@@ -172,6 +174,10 @@ class Flow:
     def rod(self, y: Tensor) -> Tensor | None:
         """The weights' part of the oscillation ``[d]``, up to its sign; None for a flow without one."""
         return None
+
+    def measured(self, t: float, before: Tensor, y: Tensor) -> tuple[State, Tensor | None]:
+        """The centre and the rod that a record compares with the run's, from y at t and ``lookback`` before."""
+        return self.centre(y), self.rod(y)
 
     @property
     def incidents(self) -> dict[str, int]:

@@ -7,11 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from rodflow.errors import InvalidInput
 from rodflow.flows.base import Layout, Solver, pack
 from rodflow.flows.noise import NoisyFlow
 from rodflow.optimizers.step_map import State
-from rodflow.training.discrete import Window
+from rodflow.training.discrete import Window, midpoint
 
 
 class DriftFreeRodODE(NoisyFlow):
@@ -40,16 +39,19 @@ class DriftFreeRodODE(NoisyFlow):
       part scaled back: the difference of the two increments would otherwise be rounding noise. A component of the
       second moment is lengthened to at most half of the centre's, so that it stays positive at both ends.
 
-    Raises: ``InvalidInput`` for an order other than 1, 2, 3, a negative rounding_scale, a rounding_seed out of
-    bounds, an odd or negative ``split_order``.
+    What is measured is what the model says of the run's midpoint w*_t = (w_{t-1} + 2 w_t + w_{t+1})/4, made of its own
+    iterates, see :meth:`measured`; ringing, where multipliers are complex, is in w*_t not as it is in c.
+
+    Raises: ``InvalidInput`` for an order other than 1, 2, 3, a negative rounding_scale, a rounding_seed out of bounds.
     """
 
     default_solver = Solver("rk4", step=0.25)
+    lookback = 1
 
     def start(self, window: Window) -> Tensor:
-        here, alternating = window.state(), alternating_part(window, self.split_order)
+        here, alternating = window.state(), alternating_part(window)
         a = pack(*alternating)
-        self.rounding = window.rounding
+        self.rounding, self.began = window.rounding, window.at
         self.layout = Layout.of(torch.cat([here.w, here.m]), here.nu)  # of c, and of a
         return torch.cat([pack(*here) - a, a])
 
@@ -77,6 +79,22 @@ class DriftFreeRodODE(NoisyFlow):
     def rod(self, y: Tensor) -> Tensor:
         return self.dynamics.weights(self.layout.split(y.chunk(2)[1])[0])
 
+    def iterate(self, t: float, y: Tensor) -> Tensor:
+        """The optimizer's state s_t = c + (-1)^t a, laid out as c; t is a whole number of steps."""
+        c, a = y.chunk(2)
+        return c + a if (t - self.began) % 2 == 0 else c - a
+
+    def measured(self, t: float, before: Tensor, y: Tensor) -> tuple[State, Tensor]:
+        """The midpoint (s_{t-1} + 2 s_t + s_{t+1})/4 of the model's own iterates, and w_t less that, as in the run.
+
+        s_{t+1} is the optimizer's step from s_t, which takes a gradient.
+        """
+        here = self.iterate(t, y)
+        three = self.iterate(t - 1, before), here, here + self._increment(t, here)
+        states = [self.dynamics.state(*self.layout.split(s)) for s in three]
+        centre = midpoint(*states)
+        return centre, states[1].w - centre.w
+
     def _increment(self, t: float | Tensor, s: Tensor) -> Tensor:
         z, nu = self.layout.split(s)
         # within a step the centre's second moment may fall below zero by rounding; an optimizer's never does
@@ -99,22 +117,27 @@ class DriftFreeRodODE(NoisyFlow):
         return torch.where(length > 0, shortest / length, 1.0).clamp(1.0, largest)
 
 
-def alternating_part(window: Window, order: int) -> State:
-    """The part of the states that changes sign at every step, at the window's middle, by a binomial filter:
+def half_band(reach: int) -> dict[int, float]:
+    """The weights w_k, by odd offset k > 0, of the maximally flat half-band filter over offsets up to ``reach``:
 
-        a = sum_k C(n, n/2 + k) (-1)^k s_{t + k} / 2^n,     k = -n/2 .. n/2
+        smooth part = s_t / 2 + sum_k w_k (s_{t + k} + s_{t - k}),     k = 1, 3, .. up to reach
 
-    with n the even ``order``, or the width of the window if that is less. Second differences are n = 2, and leave slow
-    curvature in a; the filter lets through only the n-th difference of the slow part, divided by 2^n.
-
-    Raises: ``InvalidInput`` for an order that is odd or below 2.
+    Twice the weights interpolate s_t from its odd neighbours (Lagrange), so every polynomial up to degree ``reach`` is
+    smooth, and none of such a polynomial times (-1)^t is. The gain on a mode e^{i theta t} is one half at 90 degrees;
+    the gains at theta and at 180 degrees - theta add up to one. Reach 1 is the second difference (1, 2, 1)/4, reach 7
+    has the weights (1225, -245, 49, -5)/2048 (Herrmann, IEEE Trans. Circuit Theory 18, 1971).
     """
-    if order % 2 or order < 2:
-        raise InvalidInput("split_order", order, "a positive even number")
-    half = min(order // 2, window.half_width)
-    order = 2 * half
-    weights = [math.comb(order, half + k) * (-1) ** k / 2**order for k in range(-half, half + 1)]
-    states = [window.state(k) for k in range(-half, half + 1)]
-    return State(
-        *(sum(x * part for x, part in zip(weights, parts, strict=True)) for parts in zip(*states, strict=True))
-    )
+    odd = range(1, reach + 1, 2)
+    return {k: math.prod(j * j / (j * j - k * k) for j in odd if j != k) / 4 for k in odd}
+
+
+def alternating_part(window: Window) -> State:
+    """The part of the states that changes sign at every step, at the window's middle: s_t less its smooth part.
+
+    The smooth part is that of the :func:`half_band` filter as wide as the window. It tells modes apart at 90 degrees;
+    a binomial filter would leave in the smooth part most of what is 60 degrees away from alternating, as ringing is.
+    """
+    weights = half_band(window.half_width)
+    parts = zip(window.state(), *(window.state(sign * k) for k in weights for sign in (1, -1)), strict=True)
+    each = [w for w in weights.values() for _ in (1, -1)]
+    return State(*(here / 2 - sum(w * s for w, s in zip(each, others, strict=True)) for here, *others in parts))

@@ -46,9 +46,10 @@ class EdgeFlow(NoisyFlow):
     :class:`rodflow.flows.drift_free_rod_ode.DriftFreeRodODE`. Ends are never nearer to the centre than sqrt(epsilon)
     |c|, epsilon that of the flow's dtype. And r is kept above sqrt(tiny) of that dtype, so that u keeps a direction.
 
-    Raises: ``InvalidInput`` for an optimizer with moments, an order other than 1, 2, 3, a negative rounding_scale, a
-    rounding_seed out of bounds, an odd or negative ``split_order`` (of the filter that tells u and r from the window,
-    see ``alternating_part``).
+    u and r are told from the window by :func:`rodflow.flows.drift_free_rod_ode.alternating_part`.
+
+    Raises: ``InvalidInput`` for an optimizer with moments, an order other than 1, 2, 3, a negative rounding_scale, or a
+    rounding_seed out of bounds.
     """
 
     default_solver = Solver("rk4", step=0.5)
@@ -59,7 +60,7 @@ class EdgeFlow(NoisyFlow):
         return state.m.numel() == state.nu.numel() == 0
 
     def start(self, window: Window) -> Tensor:
-        here, a = window.state(), alternating_part(window, self.split_order).w
+        here, a = window.state(), alternating_part(window).w
         self.rounding = window.rounding
         self.layout = Layout((len(a), len(a), 1, 0))
         return self._pack(here.w - a, a)

@@ -122,22 +122,24 @@ def integrate(
         spent, seconds = Cost(*saved["spent"].tolist()), float(saved["seconds"])
         observe.curvature.load_state_dict(saved.get("curvature", {}))
         flow.load_state_dict(saved.get("flow", {}))
-    path = _onward(flow, y, now, times[first:])
+    path = _onward(flow, y, now, sorted(t - back for t in times[first:] for back in range(flow.lookback + 1)))
     try:
         for i, t in enumerate(track(times[first:], len(times) - first, progress), first):
-            before, begun = objective.cost.copy(), time.perf_counter()
+            asked, begun = objective.cost.copy(), time.perf_counter()
+            before = next(path)[1] if flow.lookback else y
             _, y = next(path)
             if y.is_cuda:
                 torch.cuda.synchronize()
             seconds += time.perf_counter() - begun
-            spent += objective.cost - before
-            row = {"step": t, **observe(t, y)}
+            spent += objective.cost - asked
+            state, rod = flow.measured(t, before, y)
+            row = {"step": t, **observe(t, state, rod)}
             if not row["loss"] <= largest_loss:
                 raise FlowDiverged(f"loss {row['loss']:.3g} at step {t}")
             row |= {"gradients": spent.gradients, "hessian_vector_products": spent.hessian_vector_products}
-            centre = flow.centre(y).w
+            centre = state.w
             if reference is not None:
-                row |= compare(reference, records[t], origin, centre, flow.rod(y))
+                row |= compare(reference, records[t], origin, centre, rod)
             if centres is not None:
                 centres[i] = centre.cpu()
             table[i] = [row.get(column, nan) for column in SERIES_COLUMNS]

@@ -28,10 +28,10 @@ def own_errors(w: Tensor, size: float, t: int, seed: int) -> Tensor:
 class NoisyFlow(Flow):
     """A flow whose field is ``phi``, the increments of one step, corrected to ``order``, and which rounds as runs do.
 
-    A subclass gives phi and :meth:`round`, and sets ``rounding`` from the window in :meth:`start`, where
-    ``split_order`` is that of the filter that tells the oscillation from the drift. ``rounding_scale`` is the size of
-    the errors, in those of the discrete run. The run's own errors are not known: ``rounding_seed`` says which random
-    ones stand for them, so that flows that differ in nothing else show what depends on it.
+    A subclass gives phi and :meth:`round`, and sets ``rounding`` from the window in :meth:`start`.
+    ``rounding_scale`` is the size of the errors, in those of the discrete run. The run's own errors are not known:
+    ``rounding_seed`` says which random ones stand for them, so that flows that differ in nothing else show what
+    depends on it.
 
     Raises: ``InvalidInput`` for an order other than 1, 2, 3, a negative rounding_scale, or a rounding_seed out of
     bounds.
@@ -44,7 +44,6 @@ class NoisyFlow(Flow):
         solver: Solver | None = None,
         order: int = 2,
         rounding_scale: float = 1.0,
-        split_order: int = 16,
         rounding_seed: int = 0,
     ):
         super().__init__(objective, optimizer, solver)
@@ -55,7 +54,7 @@ class NoisyFlow(Flow):
             raise InvalidInput("rounding_seed", rounding_seed, f"a whole number >= 0 and below {SEEDS}")
         self.corrected = corrected(self.phi, order)
         self.rounding_scale, self.rounding_seed = rounding_scale, rounding_seed
-        self.split_order, self.rounding = split_order, 0.0
+        self.rounding = 0.0
 
     def phi(self, t: float | Tensor, y: Tensor) -> Tensor:
         """The increment of y over one step of the optimizer."""

@@ -8,20 +8,20 @@ from math import nan
 from torch import Tensor
 
 from rodflow.flows.base import Flow
+from rodflow.optimizers.step_map import State
 from rodflow.training.curvature import Curvature
 from rodflow.training.discrete import DiscreteRun
 
 
 @dataclass
 class Observer:
-    """Measures a flow's y at a record; the curvature of one record starts from the last one's eigenvectors."""
+    """Measures a flow's centre and rod at a record; the curvature starts from the last record's eigenvectors."""
 
     flow: Flow
     curvature: Curvature
 
-    def __call__(self, t: float, y: Tensor) -> dict[str, float]:
+    def __call__(self, t: float, centre: State, rod: Tensor | None) -> dict[str, float]:
         """The loss at the centre, the mean loss of both rod ends, effective sharpness at the centre, the rod."""
-        centre, rod = self.flow.centre(y), self.flow.rod(y)
         objective = self.curvature.objective
         optimizer = self.flow.dynamics.optimizer
         loss = float(objective.value(centre.w))

@@ -84,7 +84,8 @@ def flow_rows(flow: Flow, window: Window, times: range) -> tuple[pd.DataFrame, i
     diverged_at = None
     try:
         for t, y in trajectory(flow, window, times):
-            centre, rod, seen = flow.centre(y).w, flow.rod(y), observe(t, y)
+            state, rod = flow.centre(y), flow.rod(y)
+            centre, seen = state.w, observe(t, state, rod)
             ends = torch.full((4,), float("nan")) if rod is None else torch.cat([centre + rod, centre - rod])
             rows[int(t)] = [*centre.tolist(), *ends.tolist(), seen["predicted_loss"], seen["sharpness"]]
     except FlowDiverged as error:
