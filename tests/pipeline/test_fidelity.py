@@ -95,7 +95,7 @@ def test_the_figure_draws(tmp_path):
     flows = sorted({flow for flow, _ in experiment()[0]})
     ratios = dict(zip(flows, (1, 1.2, 1, 3, np.nan, 1), strict=True))
     rows = [
-        {"architecture": a, "optimizer": o, "flow": f, "seed": 0, "n": 7} | {"error_eos_mean": r / 9, "sharpness_ratio": r}
+        {"architecture": a, "optimizer": o, "flow": f, "seed": 0, "n": 7, "error_eos_mean": r / 9, "sharpness_ratio": r}
         for a in ("mlp", "vit") for o in ("gd", "adam") for f, r in ratios.items()
     ]  # fmt: skip
     with warnings.catch_warnings():
