@@ -85,15 +85,14 @@ class DriftFreeRodODE(NoisyFlow):
         return c + a if (t - self.began) % 2 == 0 else c - a
 
     def measured(self, t: float, before: Tensor, y: Tensor) -> tuple[State, Tensor]:
-        """The midpoint (s_{t-1} + 2 s_t + s_{t+1})/4 of the model's own iterates, and w_t less that, as in the run.
+        """The midpoint (s_{t-1} + 2 s_t + s_{t+1})/4 of the model's own iterates, as of the run's, and the rod a.
 
         s_{t+1} is the optimizer's step from s_t, which takes a gradient.
         """
         here = self.iterate(t, y)
         three = self.iterate(t - 1, before), here, here + self._increment(t, here)
         states = [self.dynamics.state(*self.layout.split(s)) for s in three]
-        centre = midpoint(*states)
-        return centre, states[1].w - centre.w
+        return midpoint(*states), self.rod(y)
 
     def _increment(self, t: float | Tensor, s: Tensor) -> Tensor:
         z, nu = self.layout.split(s)

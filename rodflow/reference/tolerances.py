@@ -24,7 +24,7 @@ from rodflow.errors import InvalidInput
 
 CHECKED_CELLS = (("mlp", "gd"), ("mlp", "rmsprop"))
 """Architecture and optimizer of the cells that are run again, with the first seed of the architecture."""
-CHECKED_FLOWS = ("stable", "drift_free_rod")
+CHECKED_FLOWS = ("stable", "rod", "drift_free_rod")
 """The flows of these cells that are run again."""
 CHECK_RUN = "reference-check"
 """The name of the run in which this happens."""
@@ -63,6 +63,9 @@ TOLERANCES: dict[tuple[str, str], Tolerance] = {
     ("run", "sharpness_eos_median"): share(0.05),
     ("stable", "sharpness_eos_median"): share(0.05),
     ("stable", "error_eos_mean"): share(0.1),
+    ("rod", "sharpness_eos_median"): share(0.05),
+    ("rod", "error_eos_mean"): factor(4),
+    ("rod", "ratio_to_stable"): ABOVE_ONE,
     ("drift_free_rod", "sharpness_eos_median"): share(0.05),
     ("drift_free_rod", "error_eos_mean"): factor(4),
     ("drift_free_rod", "ratio_to_stable"): ABOVE_ONE,

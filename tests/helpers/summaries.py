@@ -1,6 +1,6 @@
 """Summaries of made-up jobs."""
 
-from rodflow.measures.summaries import LandscapeSummary, Provenance, RunSummary, StudySummary
+from rodflow.measures.summaries import FlowSummary, LandscapeSummary, Provenance, RunSummary, StudySummary
 
 MADE = Provenance(
     config={},
@@ -18,6 +18,14 @@ def run_summary(**changes) -> RunSummary:
     """A gradient-descent cell whose flows start at step 20."""
     settings = {"architecture": "mlp", "optimizer": "gd", "seed": 0, "threshold": 2.0, "flow_start": 20}
     return RunSummary(**settings | {"parameters": 100, "diverged_at": None, "provenance": MADE} | changes)
+
+
+def flow_summary(**changes) -> FlowSummary:
+    """A flow of that cell."""
+    settings = {"architecture": "mlp", "optimizer": "gd", "seed": 0, "flow": "rod", "start": 20, "diverged_at": None}
+    costs = ("gradients", "hessian_vector_products", "gradient_equivalents", "seconds")
+    spent = {f"{name}_per_step": 1.0 for name in costs} | {"seconds": 1.0, "incidents": {}}
+    return FlowSummary(**settings | spent | {"provenance": MADE} | changes)
 
 
 def study_summary(**changes) -> StudySummary:

@@ -75,13 +75,12 @@ def test_the_map_without_separation_is_the_optimizer_itself(name):
 
 @pytest.mark.parametrize("name", LEARNING_RATES)
 def test_what_is_measured_is_the_midpoint_of_the_models_own_iterates(name):
-    """Without separation these are the run's, ringing included, so its midpoint and its oscillation are met exactly."""
+    """Without separation these are the run's, ringing included, so its midpoint is met exactly."""
     net, ours = network(), optimizer(name)
     run = train(net.objective(), ours, net.w0, 40, record_interval=1)
     flow = DriftFreeRod(net.objective(), ours, interval=10**6, rounding_scale=0)
     series = integrate(flow, run.window(10), 30, 1, reference=run).series
     assert series["error"].max() < 1e-9 * series["displacement"].max()
-    np.testing.assert_allclose(series["rod_length"], series["oscillation"], rtol=1e-6)
 
 
 # --- linear modes
