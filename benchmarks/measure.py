@@ -18,8 +18,8 @@ from rodflow.optimizers.step_map import StepMap
 from rodflow.problems.images import Problem
 from rodflow.training.discrete import WINDOW_HALF_WIDTH, Window, train
 
-START, UNIT = 20, 4.0
-"""Flows start here, and are timed over this many steps: an even number, for the rod map's every second step."""
+START, UNIT = 20, 16.0
+"""Flows start here, and are timed over this many steps: the interval of the map's separating steps."""
 
 
 def window_at_start(problem: Problem, optimizer: StepMap) -> Window:

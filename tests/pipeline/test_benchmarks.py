@@ -22,7 +22,7 @@ def test_costs_of_one_cell():
     net = network()
     rows = cell_costs(Problem(net.objective(None), net.w0), "gd", 1e-3, MODELS)
     found = {row["model"]: row["gradient_equivalents"] for row in rows}
-    assert found["discrete"] == 1 and found["drift_free_rod"] == 4
+    assert found["discrete"] == 1 and found["drift_free_rod"] == 2 + 2 * 6 / 16
     assert found["rod"] > found["stable"] and found["central"] > 4
     assert all(row["seconds"] > 0 for row in rows)
 

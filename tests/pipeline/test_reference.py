@@ -103,7 +103,7 @@ def test_cells_and_series_are_the_runs(made):
     records = pd.read_parquet(reference / "discrete.parquet")
     assert records.groupby(names[:3]).size().tolist() == [config.steps // config.record_interval] * 2
     origin = json.loads((reference / "provenance.json").read_text())
-    assert [place["jobs"] for place in origin["made"]] == [2 + 5]
+    assert [place["jobs"] for place in origin["made"]] == [2 + 7]
     assert origin["images"] == json.loads((results / "dataset.json").read_text())["images"]
 
 
@@ -177,7 +177,7 @@ def test_replication_comes_from_the_reference_alone(copy, tmp_path):
     replicate_reference(copy, tmp_path / "REPLICATION.md")
     text = (tmp_path / "REPLICATION.md").read_text()
     assert "the run `tiny`" in text
-    assert "7 discrete runs and flows at commit" in text
+    assert "9 discrete runs and flows at commit" in text
 
 
 # The check
