@@ -178,7 +178,10 @@ def test_incidents_are_counted_on(problem, runs, tmp_path, monkeypatch):
     monkeypatch.setattr(drift_free_rod, "SHORT", 0.0)
     ours = optimizer("gd", RATES["gd"])
     for number, make in enumerate(
-        (drift_free_rod.DriftFreeRod, lambda *parts: CentralFlow(*parts, directions=1, tolerance=0.9))
+        (
+            lambda *parts: drift_free_rod.DriftFreeRod(*parts, interval=2, split_tolerance=0),
+            lambda *parts: CentralFlow(*parts, directions=1, tolerance=0.9),
+        )
     ):
 
         def attempt(checkpoint=None, make=make):
