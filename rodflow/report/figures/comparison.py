@@ -76,10 +76,13 @@ def draw(comparison: DataFrame) -> Figure:
             if i == 0:
                 axes.set_title(label(architecture), loc="center", fontweight="bold")
         grid[i, 0].set_ylabel(f"{label(optimizer)}\nmean error")
-    for axes, floor in floors.items():
-        axes.axhspan(axes.get_ylim()[0] / 1e3, floor, color=FLOOR_STYLE.colour, alpha=0.8, linewidth=0, zorder=0)
-    for axes, floor in floors.items():  # rows share their limits: with room below the lowest floor, no more
-        axes.set_ylim(bottom=min(axes.dataLim.y0, floor) / 2)
+    for row in grid:  # which shares its limits: down to its lowest floor
+        low, high = row[0].get_ylim()
+        low = min([low, *(floors[axes] / 2 for axes in row if axes in floors)])
+        for axes in row:
+            if axes in floors:
+                axes.axhspan(low, floors[axes], color=FLOOR_STYLE.colour, alpha=0.8, linewidth=0, zorder=0)
+        row[0].set_ylim(low, high)
     for axes in grid.flat:
         write_out_1_2_5(axes.xaxis)
     for axes in grid[-1]:

@@ -43,8 +43,8 @@ def draw(errors: DataFrame) -> Figure:
     reach = 10 ** float(np.clip(logs.max() if len(logs) else 1, math.log10(2), math.log10(LARGEST_RATIO)))
     norm, colours = LogNorm(1 / reach, reach, clip=True), matplotlib.colormaps["PuOr_r"].with_extremes(bad="#ececec")
 
-    columns = min(4, len(flows))
-    count = math.ceil(len(flows) / columns)
+    count = math.ceil(len(flows) / 5)
+    columns = math.ceil(len(flows) / count)
     width, height = columns * (0.3 + 0.85 * len(architectures)) + 2.4, count * (0.6 + 0.42 * len(optimizers)) + 1
     figure = Figure(figsize=(max(width, 6.5), max(height, 3.4)), layout="constrained")
     figure.suptitle("How many times closer to the discrete run than the stable flow")
