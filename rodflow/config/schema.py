@@ -203,7 +203,7 @@ class SolverSettings(Strict):
     """Size of the rounding errors that the rod takes up, in those of the discrete run."""
     rounding_seed: Annotated[int, Field(ge=0, lt=1000)] | None = None
     """Which random rounding errors these are."""
-    power: Annotated[int, Field(ge=2)] | None = None
+    power: Annotated[int, Field(ge=2, le=31)] | None = None
     """drift_free_rod: power of x by which a separating step differs from the optimizer's."""
     split_tolerance: NotNegative | None = None
     """drift_free_rod: how much a separating step may lose, as a share of the centre's length."""
