@@ -14,17 +14,15 @@ def layered(layers: Iterable[Any]) -> Any:
     Learning rates were chosen for a problem: images, loss and the network's size. A layer that changes the problem of
     an architecture drops that architecture's learning rates of the layers below; it has to give its own.
     """
-    merged: Any = {}
+    merged: dict[str, Any] = {}
     for layer in layers:
-        if not (isinstance(merged, Mapping) and isinstance(layer, Mapping)):
-            return layer  # no mapping: to be refused by whoever parses it
+        if not isinstance(layer, Mapping):
+            return layer  # to be refused by whoever parses it
         below, merged = merged, _merged(merged, layer)
         rates = below.get("learning_rates")
-        for architecture in rates if isinstance(rates, Mapping) else ():
-            if _problem(below, architecture) != _problem(merged, architecture):
-                own = layer.get("learning_rates")
-                own = own.get(architecture, {}) if isinstance(own, Mapping) else {}
-                merged["learning_rates"] = {**merged["learning_rates"], architecture: own}
+        if isinstance(rates, Mapping):
+            kept = {a: own if _problem(below, a) == _problem(merged, a) else {} for a, own in rates.items()}
+            merged = _merged({**below, "learning_rates": kept}, layer)
     return merged
 
 
@@ -38,7 +36,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 def _problem(settings: Mapping[str, Any], architecture: Any) -> tuple[Any, ...]:
     """What the learning rates of an architecture were chosen for, defaults filled in; values as they are, unchecked."""
-    data = _merged(Data().model_dump(exclude=PLACES), _section(settings, "data"))
+    data = _merged(Data().model_dump(), _section(settings, "data"))
     sizes = _merged(Sizes().model_dump(), _section(settings, "sizes"))
     images = {key: value for key, value in data.items() if key not in PLACES}
     return images, settings.get("loss", "mse"), sizes.get(architecture)

@@ -54,6 +54,12 @@ def test_the_same_problem_keeps_them(change):
     assert layered([{"learning_rates": RATES}, change])["learning_rates"] == RATES
 
 
+def test_learning_rates_that_are_no_mapping_are_left_to_the_parser():
+    for wrong in (3, None, [1]):
+        with pytest.raises(InvalidInput, match="learning_rates: got"):
+            configuration.parse(layered([smoke(), {"loss": "cross_entropy", "learning_rates": wrong}]))
+
+
 def test_what_is_no_mapping_is_left_to_the_parser():
     for wrong in (None, [1], "text"):
         with pytest.raises(InvalidInput, match="a mapping"):
