@@ -91,6 +91,13 @@ class Solver:
             raise FlowDiverged(str(error)) from error
 
 
+def equal_steps(t0: float, t1: float, longest: float) -> tuple[list[float], float]:
+    """Equal steps from t0 to t1, none longer than ``longest``: where each begins, and their length."""
+    steps = max(1, math.ceil((t1 - t0) / longest - 1e-9))
+    h = (t1 - t0) / steps
+    return [t0 + i * h for i in range(steps)], h
+
+
 def midpoint_steps(
     move: Callable[[Tensor, Tensor, float, float], Tensor], y: Tensor, t0: float, t1: float, longest: float
 ) -> Tensor:
@@ -98,10 +105,8 @@ def midpoint_steps(
 
     ``move(y, at, t, h)`` is y after a time h, with the velocity taken at the point ``at``, time t.
     """
-    steps = max(1, math.ceil((t1 - t0) / longest - 1e-9))
-    h = (t1 - t0) / steps
-    for i in range(steps):
-        t = t0 + i * h
+    beginnings, h = equal_steps(t0, t1, longest)
+    for t in beginnings:
         y = move(y, move(y, y, t, h / 2), t + h / 2, h)
     return y
 

@@ -58,7 +58,7 @@ class DriftFreeRodODE(NoisyFlow):
     def phi(self, t: float | Tensor, y: Tensor) -> Tensor:
         """The increments of c and a over one step: (even, -2a - odd), from two gradients."""
         c, a = y.chunk(2)
-        stretch = self._at_least(math.sqrt(torch.finfo(y.dtype).eps) * self._length(c), a)
+        stretch = self.dynamics.stretch(self.layout.split(c)[0], self.layout.split(a)[0])
         end = self._stretched(c, a, stretch)
         plus, minus = self._increment(t, c + end), self._increment(t, c - end)
         change = torch.empty_like(y)  # in place, since a pass over memory takes as long as many an example's gradient
@@ -108,12 +108,6 @@ class DriftFreeRodODE(NoisyFlow):
         most = torch.maximum(self.layout.split(c)[1] / 2, self.layout.split(a)[1].abs())
         self.layout.split(end)[1].clamp_(-most, most)
         return end
-
-    def _at_least(self, shortest: Tensor, a: Tensor) -> Tensor:
-        """The factor, one or more, that makes the weights of a ``shortest`` long; one where they are zero."""
-        length = self._length(a)
-        largest = 1 / torch.finfo(a.dtype).tiny ** 0.5
-        return torch.where(length > 0, shortest / length, 1.0).clamp(1.0, largest)
 
 
 def half_band(reach: int) -> dict[int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -35,6 +36,16 @@ class Dynamics:
         """G and the increment of nu, one vector, from one gradient at z."""
         state = self.state(z, nu)
         return torch.cat(self.optimizer.increment(state, self.objective.gradient(state.w), t))
+
+    def stretch(self, centre: Tensor, part: Tensor) -> Tensor:
+        """The factor, one or more, by which to lengthen ``part`` before taking a difference at ``centre`` ± part.
+
+        Both ``[n]``; the weights of the part become sqrt(epsilon) times as long as the centre's, epsilon the dtype's:
+        below, the difference of two increments is rounding noise. One where the part's weights are zero.
+        """
+        length, finfo = self.weights(part).norm(), torch.finfo(part.dtype)
+        shortest = math.sqrt(finfo.eps) * self.weights(centre).norm()
+        return torch.where(length > 0, shortest / length, 1.0).clamp(1.0, finfo.tiny**-0.5)
 
     def linearise(self, z: Tensor, nu: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
         """G, the increment of nu, and the product v ``[n]`` -> (dG/dz) v ``[n]`` at fixed nu.

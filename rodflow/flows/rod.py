@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rodflow.errors import InvalidInput
-from rodflow.flows.base import Flow, FlowDiverged, Layout, Solver, pack
+from rodflow.flows.base import Flow, FlowDiverged, Layout, Solver, equal_steps, pack
 from rodflow.optimizers.step_map import StepMap
 from rodflow.training.discrete import Window
 from rodflow.training.objective import Objective
@@ -135,11 +135,10 @@ class RodFlow(Flow):
     def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
         if self.closure == "one_column":
             return self.solver.advance(self.one_column, y, t0, t1)
-        steps = max(1, math.ceil((t1 - t0) / self.solver.step - 1e-9))
-        h = (t1 - t0) / steps
+        beginnings, h = equal_steps(t0, t1, self.solver.step)
         point = self.point(y)
-        for i in range(steps):
-            point = self.step(point, t0 + i * h, h)
+        for t in beginnings:
+            point = self.step(point, t, h)
         return pack(*point)
 
     def step(self, at: Point, t: float, h: float) -> Point:
@@ -174,9 +173,7 @@ class RodFlow(Flow):
 
         A column that is too short for a difference is lengthened; what it would have added is scaled back.
         """
-        shortest = math.sqrt(torch.finfo(z.dtype).eps) * float(self.dynamics.weights(z).norm())
-        length = float(self.dynamics.weights(column).norm())
-        stretch = max(1.0, shortest / length) if length > 0 else 1.0
+        stretch = self.dynamics.stretch(z, column)
         end = stretch * column
         plus, minus = self.dynamics.increment(z + end, nu, t), self.dynamics.increment(z - end, nu, t)
         return ((plus + minus) / 2 - here) / stretch**2, (plus - minus) / (2 * stretch), (minus - here) / stretch
