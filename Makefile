@@ -26,7 +26,7 @@ reproduce: environment
 replication: environment
 	$(BIN)/python -m rodflow reference-replication --output REPLICATION.md
 
-# two cells of reference/ again, from the CIFAR-10 images in the file DATA
+# two cells of reference/ again; where its images are of CIFAR-10, from the file DATA
 reference-check: environment
 	snakemake reference-check --cores $(CORES) --configfile config/reference.yaml $(if $(DATA),--config 'data={"file": "$(DATA)"}')
 

@@ -12,8 +12,8 @@ VARIANTS: Variants = {
     "stable flow": ("stable", {}),
     "one column": ("rod_one_column", {}),
     **{f"r = {r}, h = {h:g}": ("rod", {"columns": r, "step": h}) for h in STEPS for r in COLUMNS},
-    "twin": ("twin", {"rounding_seed": 1}),
-    "second twin": ("twin", {"rounding_seed": 2}),
+    "twin": ("twin", {}),
+    "second twin": ("second_twin", {}),
 }
 OPTIMIZERS = ["gd", "heavy_ball", "nesterov", "rmsprop", "adam"]
 """The cells, all of the MLP."""
