@@ -210,6 +210,11 @@ def models(flow: str, optimizer: str) -> bool:
     return modelled is None or optimizer in modelled
 
 
+def is_floor(flow: str) -> bool:
+    """Whether a flow is a twin, the run again; an unknown one is none."""
+    return flow in FLOWS and FLOWS.entries[flow].floor
+
+
 def label(name: str) -> str:
     """The reader's name of an optimizer, an architecture or a landscape; an unknown one keeps its own."""
     for catalogue in (OPTIMIZERS, ARCHITECTURES, LANDSCAPES):

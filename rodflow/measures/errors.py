@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from rodflow.catalogue import FLOWS
+from rodflow.catalogue import is_floor
 from rodflow.measures.columns import COSTS
 from rodflow.measures.constants import EDGE, FEW
 from rodflow.measures.onset import oscillation_onset
@@ -41,21 +41,21 @@ ERROR_COLUMNS = [
 ]
 
 
-def error_row(series: pd.DataFrame, summary: FlowSummary, run: RunSummary) -> dict[str, Any]:
-    """One row of errors.csv. Errors are Euclidean distances of the flow's centre from w*_t in weight space.
+def error_row(series: pd.DataFrame, own: pd.Series, summary: FlowSummary, run: RunSummary) -> dict[str, Any]:
+    """One row of errors.csv, from a flow's series and its ``own`` errors in the edge window.
 
+    Errors are Euclidean distances of the flow's centre from w*_t in weight space.
     ``error_eos_mean`` is the mean over the ``n`` records at which the discrete run is in its edge window. A flow that
     left the track, at step ``diverged_at``, is measured on the records that it reached: ``error_final``,
     ``relative_error_final`` and ``displacement`` are then those of its last one.
     """
     reached = series[series["error"].notna()]
     last = reached.iloc[-1] if len(reached) else series.iloc[-1]
-    window = at_the_edge(series, run.threshold)
     return {
         **{key: getattr(summary, key) for key in ("architecture", "optimizer", "flow", "seed")},
         "error_final": last["error"],
-        "error_eos_mean": window["error"].mean(),
-        "n": window["error"].count(),
+        "error_eos_mean": own.mean(),
+        "n": own.count(),
         "relative_error_final": last["relative_error"],
         "displacement": last["displacement"],
         **{key: getattr(summary, key) for key in (*COSTS, "seconds")},
@@ -68,6 +68,11 @@ def at_the_edge(series: pd.DataFrame, threshold: float) -> pd.DataFrame:
     return series[series["discrete_sharpness"] >= EDGE * threshold]
 
 
+def errors_at_the_edge(series: pd.DataFrame, threshold: float) -> pd.Series:
+    """A flow's errors by step, at the records at which the discrete run is in its edge window."""
+    return at_the_edge(series, threshold).set_index("step")["error"]
+
+
 def ratio(baseline: pd.Series, own: pd.Series) -> tuple[float, int]:
     """Mean of the baseline's errors over that of the flow's own, over the records that both have, and their number."""
     pair = pd.DataFrame({"baseline": baseline, "own": own}).dropna()
@@ -76,7 +81,7 @@ def ratio(baseline: pd.Series, own: pd.Series) -> tuple[float, int]:
 
 def floor_of(errors: dict[str, pd.Series]) -> pd.Series:
     """The floor at each record: the mean error of the cell's twins, the run again with other rounding errors."""
-    twins = [own for flow, own in errors.items() if flow in FLOWS and FLOWS.entries[flow].floor]
+    twins = [own for flow, own in errors.items() if is_floor(flow)]
     return pd.concat(twins, axis=1).mean(axis=1, skipna=False) if twins else pd.Series(dtype=float)
 
 
@@ -92,12 +97,12 @@ def cell_rows(
     * ``floor`` is the mean error of the twins, ``ratio_to_floor`` the flow's own over theirs, over ``n_floor`` records:
       near 1 no model can be better.
     """
-    errors = {flow: at_the_edge(frame, run.threshold).set_index("step")["error"] for flow, frame in series.items()}
+    errors = {flow: errors_at_the_edge(frame, run.threshold) for flow, frame in series.items()}
     common, floor = pd.DataFrame(errors).dropna().mean(), floor_of(errors)
     onset, _ = oscillation_onset(records, run)
     rows = []
     for flow, own in errors.items():
-        row = error_row(series[flow], summaries[flow], run) | {
+        row = error_row(series[flow], own, summaries[flow], run) | {
             "error_eos_common": common[flow],
             "n_after_onset": 0 if pd.isna(onset) else own[own.index >= onset].count(),
             "floor": floor.mean(),

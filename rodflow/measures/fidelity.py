@@ -34,8 +34,6 @@ FIDELITY_COLUMNS = [
     "discrete_onset_step",
 ]
 
-WHOLE = ["n", *RATIOS.values(), "onset_step", "discrete_onset_step"]
-
 
 def fidelity_row(
     series: pd.DataFrame, errors: dict[str, Any], records: pd.DataFrame, run: RunSummary
@@ -72,4 +70,5 @@ def fidelity_row(
 
 def fidelity(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """fidelity.csv from its rows."""
-    return pd.DataFrame(rows, columns=FIDELITY_COLUMNS).astype(dict.fromkeys(WHOLE, "Int64"))
+    whole = ["n", *RATIOS.values(), "onset_step", "discrete_onset_step"]
+    return pd.DataFrame(rows, columns=FIDELITY_COLUMNS).astype(dict.fromkeys(whole, "Int64"))

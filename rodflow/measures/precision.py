@@ -9,7 +9,7 @@ import pandas as pd
 from rodflow.config import CELL_COLUMNS, Cell
 from rodflow.config.run import STUDIED_FLOWS
 from rodflow.measures.constants import EDGE, STUDY_ONSET
-from rodflow.measures.errors import at_the_edge, ratio
+from rodflow.measures.errors import errors_at_the_edge, ratio
 from rodflow.measures.summaries import StudySummary
 
 PRECISION_COLUMNS = [
@@ -67,8 +67,7 @@ def rows(series: pd.DataFrame, summary: StudySummary) -> list[dict[str, Any]]:
     start, threshold = summary.flow_start, summary.threshold
     found = []
     for variant in series["variant"].unique():
-        flows = {flow: flow_records(series, variant, flow) for flow in STUDIED_FLOWS}
-        errors = {f: at_the_edge(frame, threshold).set_index("step")["error"] for f, frame in flows.items()}
+        errors = {f: errors_at_the_edge(flow_records(series, variant, f), threshold) for f in STUDIED_FLOWS}
         closer, n = ratio(errors["stable"], errors["drift_free_rod"])
         found.append(
             summary.cell._asdict()

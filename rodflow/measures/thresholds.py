@@ -42,8 +42,7 @@ def threshold_row(records: pd.DataFrame, run: RunSummary, flows: dict[str, pd.Da
 
 
 def off_the_edge(thresholds: pd.DataFrame) -> list[str]:
-    """A sentence for each cell of thresholds.csv whose run diverged, or never was at its edge; a model has nothing to
-    follow there."""
+    """A sentence for each cell of thresholds.csv whose run diverged, or never was at its edge: nothing to follow."""
     said, rows = [], cast(Iterable[Any], thresholds.itertuples())
     for row in rows:
         cell = Cell(row.architecture, row.optimizer, row.seed)

@@ -247,7 +247,7 @@ def by_name(config: Config, errors: pd.DataFrame, kind: str) -> list[dict[str, s
             own = errors[(errors[kind] == name) & (errors["flow"] == flow)]
             ratio = told(own, "ratio_to_stable")["ratio_to_stable"]
             numbers = f"{ratio.median():.3g} (from {ratio.min():.3g}; {over(own, 'ratio_to_stable')}): "
-            row[model] = numbers * bool(len(ratio)) + judged(own)
+            row[model] = (numbers if len(ratio) else "") + judged(own)
         target = f"results/{name}/tables/REPLICATION.md"
         narrowed = f"'{kind}s=[\"{name}\"]'"
         row["command"] = f"`{remake(config, target, f'run={name}', narrowed)}`"

@@ -9,8 +9,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from pandas import DataFrame
 
-from rodflow.catalogue import label
-from rodflow.report.figures.panels import NOT_AT_THE_EDGE, markers, note_why_empty, point_handles, write_out_1_2_5
+from rodflow.catalogue import is_floor, label
+from rodflow.report.figures.panels import (
+    NOT_AT_THE_EDGE,
+    floor_handle,
+    markers,
+    note_why_empty,
+    point_handles,
+    write_out_1_2_5,
+)
 from rodflow.report.figures.style import (
     FLOOR_STYLE,
     FLOW_STYLE,
@@ -20,7 +27,6 @@ from rodflow.report.figures.style import (
     WIDTH_OF_TITLE,
     flow_style,
     in_order,
-    is_floor,
 )
 
 
@@ -64,14 +70,14 @@ def draw(comparison: DataFrame) -> Figure:
                     markeredgewidth=1.4,
                     zorder=3,
                 )
-            own = at_the_edge[(at_the_edge["optimizer"] == optimizer) & (at_the_edge["architecture"] == architecture)]
-            if own["floor"].notna().any():
-                floors[axes] = float(own["floor"].median())
-            if len(own):
+            own = comparison[(comparison["optimizer"] == optimizer) & (comparison["architecture"] == architecture)]
+            reached = own.dropna(subset="error_eos_mean")
+            if reached["floor"].notna().any():
+                floors[axes] = float(reached["floor"].median())
+            if len(reached):
                 corner = {"transform": axes.transAxes, "ha": "right", "va": "top", "fontsize": 7, "color": INK}
-                axes.text(0.98, 0.98, f"n {own['n'].min():.0f}", **corner)
-            if not axes.get_lines()[1:]:
-                own = comparison[(comparison["optimizer"] == optimizer) & (comparison["architecture"] == architecture)]
+                axes.text(0.98, 0.98, f"n {reached['n'].min():.0f}", **corner)
+            else:
                 note_why_empty(axes, "missing" if own["missing"].notna().all() else NOT_AT_THE_EDGE)
             if i == 0:
                 axes.set_title(label(architecture), loc="center", fontweight="bold")
@@ -95,6 +101,6 @@ def draw(comparison: DataFrame) -> Figure:
         Line2D([], [], color=INK, marker="o", markerfacecolor="white", linestyle="none", label="hollow: stopped early")
     )
     if floors:
-        handles.append(Patch(facecolor=FLOOR_STYLE.colour, label=FLOOR_STYLE.label))
+        handles.append(floor_handle())
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure

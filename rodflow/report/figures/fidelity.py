@@ -10,9 +10,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 from pandas import DataFrame
 
-from rodflow.catalogue import label
+from rodflow.catalogue import is_floor, label
 from rodflow.measures.constants import NEAR
-from rodflow.report.figures.panels import markers, note_why_empty, point_handles
+from rodflow.report.figures.panels import floor_handle, markers, note_why_empty, point_handles
 from rodflow.report.figures.style import (
     FLOOR_STYLE,
     FLOW_STYLE,
@@ -22,7 +22,6 @@ from rodflow.report.figures.style import (
     WIDTH_OF_TITLE,
     flow_style,
     in_order,
-    is_floor,
 )
 
 FURTHEST = 1.6
@@ -89,7 +88,7 @@ def draw(fidelity: DataFrame) -> Figure:
     grid[0, 0].set_ylim(len(rows) - 0.5, -0.5)  # downwards
     handles: list[Line2D | Patch] = [*point_handles(marker)]
     if len(floors):
-        handles.append(Patch(facecolor=FLOOR_STYLE.colour, label=FLOOR_STYLE.label))
+        handles.append(floor_handle())
     columns = int(size[0] / 2.2)  # inches that the longest label takes
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
     return figure

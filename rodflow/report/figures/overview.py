@@ -12,9 +12,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullLocator
 from pandas import DataFrame
 
-from rodflow.catalogue import label
+from rodflow.catalogue import is_floor, label
 from rodflow.measures.constants import FEW
-from rodflow.report.figures.style import FLOOR, FLOW_STYLE, ORDER, RC, flow_style, in_order, is_floor
+from rodflow.report.figures.style import FLOOR, FLOW_STYLE, ORDER, RC, flow_style, in_order
 
 LARGEST_RATIO = 1000.0
 """The colour scale reaches at most from its inverse to it."""
@@ -29,7 +29,7 @@ def draw(errors: DataFrame) -> Figure:
     without a ratio has a dash; a star marks a median that some seeds, having diverged, are missing from.
     """
     errors = errors.assign(flow=[FLOOR if is_floor(flow) else flow for flow in errors["flow"]])
-    flows = in_order((flow for flow in errors["flow"] if flow != "stable"), [*FLOW_STYLE, FLOOR])
+    flows = in_order((flow for flow in errors["flow"] if flow != "stable"), FLOW_STYLE)
     optimizers = in_order(errors["optimizer"], ORDER)
     architectures = in_order(errors["architecture"], ORDER)
     if not flows:
@@ -57,10 +57,10 @@ def draw(errors: DataFrame) -> Figure:
                 key = (flow, optimizer, architecture)
                 value = float(medians.get(key, np.nan))
                 table[i, j] = value
-                star = not math.isnan(value) and not complete[key]
-                starred, missing = starred or star, missing or math.isnan(value)
-                ink = "#555555" if math.isnan(value) else _ink(colours(norm(max(value, 1 / reach))))
                 known = not math.isnan(value)
+                star = known and not complete[key]
+                starred, missing = starred or star, missing or not known
+                ink = _ink(colours(norm(max(value, 1 / reach)))) if known else "#555555"
                 axes.text(j, i - 0.14 * known, two_digits(value) + "*" * star, ha="center", va="center", color=ink)
                 if known:
                     n = int(numbers[key])

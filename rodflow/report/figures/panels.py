@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, StrMethodFormatter
 from pandas import DataFrame, concat
 
+from rodflow.catalogue import is_floor
 from rodflow.measures.constants import EDGE
 from rodflow.report.figures.style import (
     DISCRETE,
@@ -25,7 +26,6 @@ from rodflow.report.figures.style import (
     REPEAT_ALPHA,
     flow_style,
     in_order,
-    is_floor,
 )
 
 Series = dict[tuple[str, int], DataFrame]
@@ -160,8 +160,8 @@ def draw_panel(
     if log:
         axes.set_yscale("log")
     top = _limit(axes, drawn, log, excess, least)
-    if column == "error" and cell.floor is not None:
-        _shade_floor(axes, cell.floor, log)
+    if column == "error" and (floor := cell.floor) is not None:
+        _shade_floor(axes, floor, log)
     for step, value, colour, alpha in marks:
         axes.plot(step, min(value, top), **CROSS, color=colour, alpha=max(alpha, 0.6), zorder=5, clip_on=False)
 
@@ -202,6 +202,11 @@ def point_handles(marker: dict[str, str]) -> list[Line2D]:
         Line2D([], [], color=looks[flow].colour, marker=shape, linestyle="none", label=looks[flow].label)
         for flow, shape in marker.items()
     ]
+
+
+def floor_handle(text: str = FLOOR_STYLE.label) -> Patch:
+    """The floor in a legend."""
+    return Patch(facecolor=FLOOR_STYLE.colour, label=text)
 
 
 def note_why_empty(axes: Axes, why: str = NOT_AT_THE_EDGE) -> None:
@@ -249,7 +254,7 @@ def legend(figure: Figure, cells: list[PlottedCell], steps: bool, columns: int) 
         text = f"{look.label}\n({diverged_text(diverged[name])})" if name in diverged else look.label
         handles.append(Line2D([], [], **look.line, label=text))
     if any(cell.floor is not None for cell in cells):
-        handles.append(Patch(facecolor=FLOOR_STYLE.colour, label=f"{FLOOR_STYLE.label}:\nno model can be nearer"))
+        handles.append(floor_handle(f"{FLOOR_STYLE.label}:\nno model can be nearer"))
     if any(cell.discrete for cell in cells):
         handles.append(
             Patch(

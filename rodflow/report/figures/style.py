@@ -57,29 +57,23 @@ class LineStyle:
         return {"color": self.colour, "linestyle": self.linestyle, "linewidth": self.linewidth}
 
 
-DISCRETE = "discrete"
-FLOW_STYLE = {DISCRETE: LineStyle("Discrete run", "#8c8c8c", "solid", 3.0)} | {
-    name: LineStyle(flow.label, flow.colour, flow.linestyle, flow.linewidth) for name, flow in FLOWS.entries.items()
-}
-"""Lines by the name of the flow; ``DISCRETE`` is the training run itself."""
-FLOOR = "floor"
+DISCRETE, FLOOR = "discrete", "floor"
 FLOOR_STYLE = LineStyle("Floor, the run again", "#d0d0d0", "solid", 1.0)
 """The twins, which are no models but the run again: the band below which an error says nothing of a model."""
+FLOW_STYLE = (
+    {DISCRETE: LineStyle("Discrete run", "#8c8c8c", "solid", 3.0)}
+    | {name: LineStyle(flow.label, flow.colour, flow.linestyle, flow.linewidth) for name, flow in FLOWS.entries.items()}
+    | {FLOOR: FLOOR_STYLE}
+)
+"""Lines by the name of the flow; ``DISCRETE`` is the training run itself, ``FLOOR`` stands for all its twins."""
 MARKERS = ["o", "s", "D", "^", "v", "P", "X", "*"]
 """Of the flows of a figure, in their order, where each is a point."""
 ORDER = [*OPTIMIZERS, *ARCHITECTURES, *LANDSCAPES]
 """The order in which figures show optimizers, architectures and landscapes."""
 
 
-def is_floor(flow: str) -> bool:
-    """Whether a flow is a twin."""
-    return flow in FLOWS and FLOWS.entries[flow].floor
-
-
 def flow_style(flow: str) -> LineStyle:
     """The line of a flow; an unknown one is a thin dark line under its own name."""
-    if flow == FLOOR:
-        return FLOOR_STYLE
     return FLOW_STYLE.get(flow, LineStyle(flow, INK, (0, (1, 3)), 1.2))
 
 

@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 import yaml
 
-from rodflow.catalogue import label
+from rodflow.catalogue import is_floor, label
 from rodflow.config import Cell, Config
 from rodflow.measures.errors import RATIOS
 from rodflow.measures.missing import in_words
@@ -19,7 +19,7 @@ from rodflow.measures.summaries import FlowSummary, Provenance, RunSummary
 from rodflow.report.figures.error_chart import chart, key
 from rodflow.report.figures.overview import two_digits
 from rodflow.report.figures.panels import PlottedCell
-from rodflow.report.figures.style import DISCRETE, FLOOR_STYLE, FLOW_STYLE, flow_style, is_floor
+from rodflow.report.figures.style import DISCRETE, FLOOR_STYLE, FLOW_STYLE, flow_style
 from rodflow.report.replication import Claim, remake
 
 FOLDER = Path(__file__).parent
@@ -50,7 +50,6 @@ def render(
     """The page as HTML. ``cells`` by architecture and optimizer, None for one without a run; ``figures``: a text by
     name, a path without suffix from the page; ``made``: the provenance of the tables."""
     charted = [flow for flow in config.flows if any(cell and flow in _charted(cell.series) for cell in cells.values())]
-    floored = any(map(is_floor, config.flows))
     repeated = any(len(config.seeds_for(architecture)) > 1 for architecture in config.architectures)
     legend = [("Discrete run: its oscillation", key(flow_style(DISCRETE)))]
     legend += [(flow_style(flow).label, key(flow_style(flow))) for flow in FLOW_STYLE if flow in charted]
@@ -64,7 +63,7 @@ def render(
         claims=claims,
         seeds_note="; medians over seeds, and the chart shows the first that is finished" if repeated else "",
         legend=legend,
-        floor=FLOOR_STYLE.label if floored else "",
+        floor=FLOOR_STYLE.label if any(map(is_floor, config.flows)) else "",
         rows=[
             (
                 label(optimizer),
