@@ -19,9 +19,11 @@ GUARDS = 2
 GUARD_TOLERANCE = 0.2
 """The ``tolerance`` of the first of them."""
 LEAST_EXPANSIONS, LEAST_AT_FIRST = 2, 8
-"""A basis grows at least this often, the first more often, so that what a random direction has of a large eigenvalue
-is seen.
+"""A basis grows at least this often beyond a random direction, the first one more often, so that what that direction
+has of a large eigenvalue is seen.
 """
+ROUNDING = 1e-12
+"""A residual below this share of the largest eigenvalue has no direction: it is rounding errors."""
 
 
 class Curvature:
@@ -106,7 +108,7 @@ class Curvature:
         waiting.append(random())
         while waiting:
             basis.grow(waiting.pop(0), product)
-        expansions = 0
+        expansions = since = 0  # all, and those since the last random direction
         while True:
             if not basis.finite:
                 return None
@@ -119,13 +121,15 @@ class Curvature:
             allowed = tolerances * (size * gaps).sqrt()
             excess = (norms / allowed)[: min(self.count + 1, kept)]
             least = LEAST_EXPANSIONS if self.vectors is not None else LEAST_AT_FIRST
-            enough = expansions >= min(least, self.max_expansions) and len(values) == kept
+            enough = since >= least and len(values) == kept
             if len(basis) == d or expansions >= self.max_expansions or (enough and bool((excess <= 1).all())):
                 return values, vectors
-            grown = basis.grow(residuals[:, int(excess.argmax())], product)
-            if not grown:
+            worst = int(excess.argmax())
+            expansions, since = expansions + 1, since + 1
+            # an invariant subspace says nothing of what is beside it, such as the other vectors of a multiple eigenvalue
+            if not (norms[worst] > ROUNDING * size and basis.grow(residuals[:, worst], product)):
                 basis.grow(random(), product)
-            expansions += 1
+                since = 0
 
 
 class Basis:

@@ -124,16 +124,17 @@ def test_the_figure_of_cells_that_are_not_at_the_edge(kept, tmp_path):
         save(drawn, [tmp_path / "a.png", tmp_path / "a.pdf"])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_onset_on_a_real_cell(dtype):
+@pytest.mark.parametrize(("dtype", "perturbation"), [(torch.float32, 0.0), (torch.float64, 1.2e-7)])
+def test_onset_on_a_real_cell(dtype, perturbation):
     """A perceptron on digits, in either precision: the drift-free rod sets in with the run, one column later.
 
-    Rod flow sets in early, fed by the drift: in float64, without rounding errors, the run takes longer.
+    Rod flow sets in early, fed by the drift. In float64 the run has float32's errors: its own are below what the map
+    leaves in its rod between two separating steps, and the last bits of the machine decide when it sets in.
     """
     settings = {"examples": 50, "sizes": {"widths": (8, 8)}, "device": "cpu"}
     problem, double = (digits("mlp", dtype=d, **settings) for d in (dtype, torch.float64))
     ours, steps = optimizer("gd", 0.2), 160
-    run = train(problem.objective, ours, problem.w0, steps, record_interval=5)
+    run = train(problem.objective, ours, problem.w0, steps, record_interval=5, perturbation=perturbation)
     late = run.record_steps >= 20
     level = ONSET * float(run.oscillation_along_sharpest[late].max())
     discrete = int(run.record_steps[late & (run.oscillation_along_sharpest >= level)][0])
@@ -143,7 +144,6 @@ def test_onset_on_a_real_cell(dtype):
         table = integrate(flow, run.window(20), steps - 20, 5, reference=run, dtype=torch.float64).series
         reached = table.loc[table["rod_along_sharpest"] >= level, "step"]
         onset[name] = reached.iloc[0] if len(reached) else np.inf
-    # in float64 what the map leaves in its rod between two separating steps is longer than rounding errors are
-    assert onset["drift_free_rod"] == pytest.approx(discrete, rel=0.1 if dtype == torch.float32 else 0.2)
+    assert onset["drift_free_rod"] == pytest.approx(discrete, rel=0.1)
     assert 20 < onset["rod"] <= discrete
     assert onset["rod_one_column"] > discrete

@@ -70,10 +70,17 @@ def test_warm_start_saves_products():
     assert warm_products < cold_products * 2 / 3
 
 
-@pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("values", [[3.0, -5.0], [1.0, 2.0, 3.0, 4.0, 4.0, 0.5, -9.0, 0.0, 0.0, 1.0, 1.5]])
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [3.0, -5.0, 1.0],
+        [1.0, 2.0, 3.0, 4.0, 4.0, 0.5, -9.0, 0.0, 0.0, 1.0, 1.5],
+        [4.0, 4.0, 4.0, *[1.0] * 30, *[0.0] * 30],
+    ],
+)
 def test_largest_means_algebraically_largest(values, count):
-    """In a space of few dimensions and in a larger one, with a negative eigenvalue of the largest modulus."""
+    """With a negative eigenvalue of the largest modulus, and with multiple ones: a Krylov space has one vector each."""
     landscape = quadratic(torch.diag(torch.tensor(values, dtype=torch.float64)))
     w, one = torch.ones(len(values), dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     found = Curvature(landscape.objective, count, tolerance=1e-5).effective_sharpness(w, one, LR)
