@@ -189,8 +189,8 @@ class SolverSettings(Strict):
     """Relative tolerance of an adaptive method."""
     atol: Positive | None = None
     """Absolute tolerance of an adaptive method."""
-    max_steps: Count | None = None
-    """Steps of an adaptive method between two records after which the flow counts as too stiff."""
+    max_evaluations: Count | None = None
+    """Evaluations of the field by an adaptive method between two records after which the flow counts as too stiff."""
     closure: Literal["covariance", "one_column"] | None = None
     """rod: what is kept of the rod's covariance."""
     columns: Count | None = None

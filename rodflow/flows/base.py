@@ -45,13 +45,14 @@ class Solver:
     step: float = 0.5
     rtol: float = 1e-4
     atol: float = 1e-9
-    max_steps: int = 1000
-    """Adaptive methods give up after this many steps between two records: the flow has become too stiff."""
+    max_evaluations: int = 2000
+    """Adaptive methods give up where they need more evaluations of the field than this between two records: the flow
+    has become too stiff."""
 
     def __post_init__(self) -> None:
         if self.method not in FIXED_STEP_METHODS + ADAPTIVE_METHODS:
             raise InvalidInput("method", self.method, f"one of {', '.join(FIXED_STEP_METHODS + ADAPTIVE_METHODS)}")
-        for name in ("step", "rtol", "atol", "max_steps"):
+        for name in ("step", "rtol", "atol", "max_evaluations"):
             if not getattr(self, name) > 0:
                 raise InvalidInput(name, getattr(self, name), "a positive number")
 
@@ -62,13 +63,28 @@ class Solver:
         """
         # below rounding no step, however short, meets a tolerance
         atol = max(self.atol, 10 * torch.finfo(y.dtype).eps)
+        if self.method in ADAPTIVE_METHODS:
+            field = self._limited(field, t0, t1)
         with torch.no_grad():
             if self.method == "rkc2":
                 try:
-                    return RKC2(field, t0, y, self.rtol, atol, self.step, self.max_steps).advance(t1)
+                    return RKC2(field, t0, y, self.rtol, atol, self.step).advance(t1)
                 except SolverStopped as error:
                     raise FlowDiverged(str(error)) from error
             return self._torchdiffeq(field, y, t0, t1, atol)
+
+    def _limited(self, field: Field, t0: float, t1: float) -> Field:
+        """``field``, which may be evaluated as often as ``max_evaluations`` allows from t0 to t1."""
+        left = iter(range(self.max_evaluations))
+
+        def limited(t: float | Tensor, y: Tensor) -> Tensor:
+            if next(left, None) is None:
+                raise FlowDiverged(
+                    f"too stiff: {self.max_evaluations} evaluations did not lead from t = {t0:g} to {t1:g}"
+                )
+            return field(t, y)
+
+        return limited
 
     def _torchdiffeq(self, field: Field, y: Tensor, t0: float, t1: float, atol: float) -> Tensor:
         times = torch.tensor([t0, t1], dtype=torch.float64, device=y.device)
@@ -76,7 +92,7 @@ class Solver:
         right_hand_side: Field = field
         if self.method in ADAPTIVE_METHODS:
             # the last step ends at t1: stepping past it and interpolating would be less accurate than the steps are
-            options = {"max_num_steps": self.max_steps, "max_step": self.step, "step_t": times[1:]}
+            options = {"max_step": self.step, "step_t": times[1:]}
             # a trial step may leave the field's domain (nu < 0): huge values make the solver refuse it and halve; in
             # every component, since the solver looks at a mean over all of them
             huge = torch.finfo(y.dtype).max ** 0.25
@@ -87,7 +103,7 @@ class Solver:
 
         try:
             return odeint(right_hand_side, y, times, method=self.method, rtol=self.rtol, atol=atol, options=options)[1]
-        except AssertionError as error:  # torchdiffeq's way to say that its step underflowed or ran out
+        except AssertionError as error:  # torchdiffeq's way to say that its step underflowed
             raise FlowDiverged(str(error)) from error
 
 

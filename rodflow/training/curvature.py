@@ -126,7 +126,7 @@ class Curvature:
                 return values, vectors
             worst = int(excess.argmax())
             expansions, since = expansions + 1, since + 1
-            # an invariant subspace says nothing of what is beside it, such as the other vectors of a multiple eigenvalue
+            # an invariant subspace says nothing of what is beside it, such as other vectors of a multiple eigenvalue
             if not (norms[worst] > ROUNDING * size and basis.grow(residuals[:, worst], product)):
                 basis.grow(random(), product)
                 since = 0

@@ -245,7 +245,7 @@ def test_values_between_brackets_on_the_command_line(with_images):
         'data={"dataset": "cifar10", "file": "my.npz", "examples": 12, "classes": [0,1,2,3], normalise: false}',
         "seeds=[0,1]",
         "chunk_size=null",
-        "solvers={rod: {columns: 3}, rod_one_column: {rtol: 1e-3, max_steps: 500}}",
+        "solvers={rod: {columns: 3}, rod_one_column: {rtol: 1e-3, max_evaluations: 500}}",
         "learning_rates={mlp: {gd: 0.25, adam: 2e-3}}",
         "sizes={mlp: {widths: [6, 5]}}",
     )
@@ -255,4 +255,4 @@ def test_values_between_brackets_on_the_command_line(with_images):
     assert (config.seeds, config.chunk_size, config.sizes.mlp.widths) == ([0, 1], None, [6, 5])
     # the file's rates of the ViT were chosen for other images
     assert config.learning_rates == {"mlp": {"gd": 0.25, "adam": 2e-3}, "vit": {}}
-    assert (config.solvers["rod_one_column"].rtol, config.solvers["rod_one_column"].max_steps) == (1e-3, 500)
+    assert (config.solvers["rod_one_column"].rtol, config.solvers["rod_one_column"].max_evaluations) == (1e-3, 500)

@@ -217,7 +217,7 @@ def test_adaptive_solver_keeps_its_tolerance(method):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("method", "implicit"), ("step", 0.0), ("step", -1.0), ("rtol", 0.0), ("atol", math.nan), ("max_steps", 0)],
+    [("method", "implicit"), ("step", 0.0), ("step", -1.0), ("rtol", 0.0), ("atol", math.nan), ("max_evaluations", 0)],
 )
 def test_bad_solver_settings_are_refused(key, value):
     with pytest.raises(InvalidInput) as caught:
