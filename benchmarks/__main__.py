@@ -1,4 +1,4 @@
-"""``python -m benchmarks [cost] [accuracy] [rod] [scaling]``: measure, and write tables as rows come, then the page.
+"""``python -m benchmarks [cost] [accuracy] [rod] [rates] [scaling]``: measure, and write tables, then the page.
 
 Rows add to those of the same machine and commit; a page inside the checkout changes what the commit is called.
 """
@@ -16,6 +16,7 @@ import torch
 from benchmarks import rod
 from benchmarks.accuracy import VARIANTS, Variants, errors
 from benchmarks.cost import TIMED, costs
+from benchmarks.rates import rates
 from benchmarks.report import PARTS, add, render
 from benchmarks.scaling import scaling
 from rodflow import config as configuration
@@ -33,14 +34,16 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; none: all")
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="whose cells accuracy and rod run")
+    parser.add_argument(
+        "--config", type=Path, default=Path("config.yaml"), help="whose cells all but cost and scaling run"
+    )
     parser.add_argument("--paper", type=Path, default=Path("config/paper.yaml"), help="whose sizes cost takes")
     parser.add_argument("--architectures", nargs="+", choices=list(ARCHITECTURES), help="of cost; none: all")
     parser.add_argument("--optimizers", nargs="+", choices=list(OPTIMIZERS), help="of cost and rod; none: a few")
     parser.add_argument("--dtypes", nargs="+", default=["float32"], help="of cost")
     parser.add_argument("--examples", type=int, help="of cost; none: the sizes' config's")
     parser.add_argument(
-        "--processes", type=int, default=os.cpu_count(), help="of accuracy and rod; threads of the others"
+        "--processes", type=int, default=os.cpu_count(), help="of accuracy, rod and rates; threads of the others"
     )
     parser.add_argument("--variants", nargs="+", default=[""], help="of accuracy and rod: how their names begin")
     parser.add_argument("--tables", type=Path, default=Path("results/benchmarks"))
@@ -63,6 +66,7 @@ def main() -> None:
         "cost": lambda: costs(paper, cells or TIMED, chosen.dtypes, chosen.examples or paper.data.examples),
         "accuracy": lambda: errors(config, chosen.processes, named(VARIANTS)),
         "rod": lambda: errors(rod.narrowed(config, cells or rod.OPTIMIZERS), chosen.processes, named(rod.VARIANTS)),
+        "rates": lambda: rates(config, chosen.processes),
         "scaling": lambda: scaling(chosen.processes),
     }
     for part in chosen.parts or PARTS:

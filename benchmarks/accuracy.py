@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -40,7 +41,7 @@ ODE, ODE_HALVED = "ODE, order 2, step 1/2", "ODE, order 2, step 1/4"
 CONVERGED = 0.05
 
 
-def cell_errors(config: Config, dataset: Path, folder: Path, variants: Variants, cell: Cell) -> list[dict]:
+def cell_errors(config: Config, variants: Variants, dataset: Path, folder: Path, cell: Cell) -> list[dict]:
     """A row for each record in the edge window and variant of a cell: its error, sharpness and cost."""
     run = discrete_file(folder, cell)
     run_cell(config, cell, dataset, run.with_suffix(".h5"))
@@ -68,13 +69,23 @@ def cell_errors(config: Config, dataset: Path, folder: Path, variants: Variants,
 
 
 def errors(config: Config, processes: int, variants: Variants) -> Iterator[list[dict]]:
-    """The rows of each cell, so many cells at a time, each on one thread."""
+    """The rows of each cell."""
+    return each(partial(cell_errors, config, variants), config.cells, config, processes)
+
+
+def each(
+    work: Callable[[Path, Path, Any], list[dict]], jobs: Iterable[Any], config: Config, processes: int
+) -> Iterator[list[dict]]:
+    """The rows ``work(dataset, folder, job)`` of each job, so many jobs at a time, each on one thread.
+
+    ``dataset``: the config's prepared images, beside which the jobs have one ``folder`` for their files.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prepare(config, folder / "dataset.npz")
-        work = partial(cell_errors, config, folder / "dataset.npz", folder, variants)
+        dataset = folder / "dataset.npz"
+        prepare(config, dataset)
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=single_thread) as pool:
-            yield from pool.map(work, config.cells)
+            yield from pool.map(partial(work, dataset, folder), jobs)
 
 
 def single_thread() -> None:

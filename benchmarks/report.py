@@ -107,6 +107,18 @@ def _rod(table: pd.DataFrame, measured: str) -> list[str]:
     ]
 
 
+def _rates(table: pd.DataFrame, measured: str) -> list[str]:
+    return [
+        "## Below and above the edge",
+        measured,
+        "Two cells of config.yaml at a quarter, a half, once, one and a half times and twice their learning rate. "
+        "`largest over threshold`: the run's largest effective sharpness after the flows' start; `at the edge`: how "
+        "many of its records have 0.9 thresholds or more. Then mean errors over all records, the floor being the "
+        "twins'. –: the run, or that flow, left the finite numbers or 50 thresholds.",
+        shown(table.drop(columns="seed")),
+    ]
+
+
 def _scaling(table: pd.DataFrame, measured: str) -> list[str]:
     parts = ["## Growth of the drift-free rod flow's cost", measured]
     for varied, rows in table.groupby("varied", sort=False):
@@ -131,5 +143,6 @@ PARTS = {
     "cost": Part(["architecture", "optimizer", "dtype", "examples", "model"], _cost),
     "accuracy": Part([*CELL_COLUMNS, "variant", "step"], _accuracy),
     "rod": Part([*CELL_COLUMNS, "variant", "step"], _rod),
+    "rates": Part([*CELL_COLUMNS, "learning_rate"], _rates),
     "scaling": Part(["varied", "parameters", "examples", "steps"], _scaling),
 }

@@ -8,6 +8,7 @@ from helpers.problems import network
 from benchmarks.accuracy import DEFAULT, HALVED, ODE_HALVED, REDRAWN, VARIANTS, convergence, curve
 from benchmarks.cost import MODELS, cell_costs
 from benchmarks.measure import in_a_process, interleaved
+from benchmarks.rates import CELLS, FACTORS, at_rate, rates
 from benchmarks.report import add, render, shown
 from benchmarks.rod import VARIANTS as ROD_VARIANTS
 from benchmarks.rod import by_cell, narrowed
@@ -107,6 +108,18 @@ def test_rod_flow_is_tried_on_the_named_cells_of_the_mlp():
     config = narrowed(load("config.yaml"), ["adam"])
     assert config.cells == [("mlp", "adam", 0)] and config.maximum_sharpness == 50
     assert {flow for flow, _ in ROD_VARIANTS.values()} <= set(FLOWS)
+
+
+def test_rates_of_a_cell(monkeypatch):
+    """A rate far below the edge, where all flows are near the run, and one that diverges and has no number."""
+    config = load("config/smoke.yaml")
+    assert at_rate(config, CELLS[0], 2.0).learning_rates["mlp"]["gd"] == 2 * config.learning_rates["mlp"]["gd"]
+    monkeypatch.setattr("benchmarks.rates.CELLS", CELLS[:1])
+    monkeypatch.setattr("benchmarks.rates.FACTORS", (0.5, 1e4))
+    (calm,), (lost,) = rates(config, 1)
+    assert calm["learning_rate"] == config.learning_rates["mlp"]["gd"] / 2 and len(FACTORS) == 5
+    assert calm["at_the_edge"] == 0 < calm["largest_over_threshold"] < 0.9 and 0 < calm["twin"] < calm["stable"] < 0.1
+    assert all(pd.isna(lost[flow]) for flow in ("stable", "rod", "twin"))
 
 
 def test_rows_add_to_those_of_the_same_commit(tmp_path):
