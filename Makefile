@@ -22,9 +22,10 @@ reproduce: environment
 	snakemake --cores $(CORES) figures/default/cells/mlp-gd.png
 	snakemake --cores $(CORES)
 
-# the copy of REPLICATION.md that is committed: the reference's
+# the copy of REPLICATION.md that is committed, and the tables of the pages: the reference's
 replication: environment
 	$(BIN)/python -m rodflow reference-replication --output REPLICATION.md
+	$(BIN)/python -m rodflow reference-pages README.md docs/results.md
 
 # two cells of reference/ again; where its images are of CIFAR-10, from the file DATA
 reference-check: environment

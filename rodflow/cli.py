@@ -200,6 +200,14 @@ def reference_replication(
 
 
 @app.command()
+def reference_pages(pages: list[Path], reference: Reference = Path("reference")) -> None:
+    """Put the reference's tables into pages, between the marks that name them."""
+    from rodflow.reference.blocks import refresh
+
+    refresh(pages, reference)
+
+
+@app.command()
 def schema() -> None:
     """Print the config's JSON schema."""
     typer.echo(configuration.json_schema())

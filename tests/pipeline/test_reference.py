@@ -23,6 +23,7 @@ from rodflow.pipeline.layout import flow_file
 from rodflow.pipeline.stages.everything import run_everything
 from rodflow.problems import datasets
 from rodflow.reference import collect as reference_stage
+from rodflow.reference.blocks import filled
 from rodflow.reference.check import check
 from rodflow.reference.collect import collect
 from rodflow.reference.contents import FILES, LARGEST_FOLDER, Origin, readme
@@ -336,3 +337,41 @@ def test_the_committed_reference_is_whole_and_small():
         assert found[f"figures/{stem}.png"].startswith(b"\x89PNG"), stem
     assert sum(map(len, found.values())) <= LARGEST_FOLDER
     assert configuration.load(ROOT / "config/reference.yaml").followed == config.followed
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_pages_show_the_tables_of_the_reference(page):
+    text = (ROOT / page).read_text()
+    assert "<!-- reference: models -->" in text
+    assert filled(text, ROOT / "reference") == text, "make replication refreshes them"
+
+
+def test_tables_of_pages_by_hand(tmp_path):
+    """Two cells: a stable flow that was stopped, a twin that is no model, a median over the cell with five records."""
+    row = {"architecture": "mlp", "seed": 0, "gradient_equivalents_per_step": 2.0, "diverged_at": None, "floor": 0.01}
+    rows = [
+        row | {"optimizer": o, "flow": f, "error_eos_mean": e, "n": n, "ratio_to_stable": s, "n_stable": k}
+        | {"ratio_to_floor": e / 0.01, "n_floor": n, "diverged_at": 300 if n < 9 else None}
+        for o, f, e, n, s, k in [
+            ("gd", "stable", 4.0, 9, 1.0, 9),
+            ("gd", "rod", 0.5, 9, 8.0, 9),
+            ("gd", "twin", 0.01, 9, 400.0, 9),
+            ("adam", "stable", 2.0, 3, 1.0, 3),
+            ("adam", "rod", 0.02, 9, 90.0, 3),
+        ]
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "errors.csv", index=False)
+    pd.DataFrame(rows).assign(sharpness_ratio=1.04).to_csv(tmp_path / "fidelity.csv", index=False)
+    text = (
+        "A\n\n<!-- reference: models -->\n\nold\n\n<!-- end -->\n\n<!-- reference: cells -->\n\nold\n\n<!-- end -->\nB"
+    )
+    lines = filled(text, tmp_path).splitlines()
+    assert lines[0] == "A" and lines[-1] == "B" and "old" not in lines
+    assert [line.split(" | ")[1:4] for line in lines if line.startswith("| Rod flow |")] == [
+        ["8 (from 8 to 8; 1 of 2 cells, n 9 to 9)", "26 (from 2 to 50; 2 of 2 cells, n 9 to 9)", "2 of 2"]
+    ]
+    assert "Twin run" not in "".join(lines)
+    (adam,) = (line for line in lines if line.startswith("| `mlp` adam"))
+    assert adam == "| `mlp` adam | 9 | 2 (n 3) | 0.02 | – | – | – | 0.01 | 90 (3) | – | – |"
+    with pytest.raises(InvalidInput, match="models, cells, precision"):
+        filled("<!-- reference: figures -->\n\n\n\n<!-- end -->", tmp_path)
