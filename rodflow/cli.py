@@ -11,7 +11,7 @@ import typer
 
 from rodflow import config as configuration
 from rodflow.config import Cell
-from rodflow.errors import InvalidInput, JobsFailed, cut
+from rodflow.errors import InvalidInput, JobsFailed, JobsLeft, cut
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -215,21 +215,41 @@ def schema() -> None:
 
 @app.command()
 def run(
-    config: ConfigFile, root: Annotated[Path, typer.Option(help="Where results/ and figures/ go.")] = Path(".")
+    config: ConfigFile,
+    root: Annotated[Path, typer.Option(help="Where results/ goes.")] = Path("."),
+    jobs: Annotated[int, typer.Option(help="So many runs and flows at once, in processes of their own.", min=1)] = 1,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds after which to stop, with checkpoints; exit status 3.", min=0)
+    ] = None,
+    pack: Annotated[
+        Path | None, typer.Option(help="At the end, write what tables and figures need into this zip file.")
+    ] = None,
+    unpack: Annotated[Path | None, typer.Option(help="At first, take up a zip file that --pack wrote.")] = None,
 ) -> None:
-    """Run all stages of a config one after the other, without Snakemake; finished cells are not run again.
+    """Run all stages of a config but the figures, without Snakemake.
 
-    What fails is named at the end; the tables are then of what is finished.
+    What is there is kept where it was made with the config's settings; all else is made again. What fails is named at
+    the end; the tables are then of what is finished.
     """
+    from rodflow.pipeline import pack as packed
     from rodflow.pipeline.stages.everything import run_everything
 
-    run_everything(configuration.load(config), root)
+    settings = configuration.load(config)
+    results = root / "results" / settings.run
+    if unpack is not None:
+        packed.unpack(unpack, results)
+    try:
+        run_everything(settings, root, jobs, time_limit)
+    finally:
+        if pack is not None and results.exists():
+            packed.pack(results, pack)
 
 
 def main(program: str | None = None) -> None:
     """Run the command line; a wrong input ends with one line on standard error and exit status 2.
 
-    A file that cannot be written, and jobs of many that failed (a line each), end with exit status 1.
+    A file that cannot be written, and jobs of many that failed (a line each), end with exit status 1, jobs for which
+    there was no time with 3.
 
     ``program`` is how messages name the command; by default the name by which it was called.
     """
@@ -243,6 +263,9 @@ def main(program: str | None = None) -> None:
     except JobsFailed as error:
         print(*(f"error: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)
         sys.exit(1)
+    except JobsLeft as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        sys.exit(3)
     except OSError as error:
         print(f"error: {cut(str(error))}", file=sys.stderr)
         sys.exit(1)

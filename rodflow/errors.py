@@ -39,6 +39,17 @@ class InvalidInput(ValueError):
         super().__init__(f"{name}: got {cut(EXCERPT.repr(value))}, allowed: {cut(allowed)}")
 
 
+class JobsLeft(Exception):
+    """The time was over before some jobs were done; their checkpoints are kept, and the same call goes on from there.
+
+    ``left``: their names.
+    """
+
+    def __init__(self, left: list[str]):
+        self.left = left
+        super().__init__(f"the time was over with {len(left)} jobs to do; the same command goes on from there")
+
+
 class JobsFailed(Exception):
     """Some of many jobs failed, the others went on; the message has a line for each, its name and what went wrong."""
 

@@ -63,12 +63,12 @@ def on_disk(config: Config, results: str | Path) -> Finished:
     if not any(flows.values()):
         raise InvalidInput("incomplete", True, f"a run of which some flow is finished (none below {results})")
     studies = [
-        cell for cell in config.precision_studies if _made([study_file(results, cell)], config.study_settings(cell))
+        cell for cell in config.precision_studies if made([study_file(results, cell)], config.study_settings(cell))
     ]
     landscapes = [
         name
         for name in config.landscapes
-        if _made([landscape_file(results, name), grid_file(landscape_file(results, name))])
+        if made([landscape_file(results, name), grid_file(landscape_file(results, name))])
     ]
     return Finished(flows, studies, landscapes)
 
@@ -109,14 +109,14 @@ def _of_cell(config: Config, results: str | Path, cell: Cell, flows: Any, varian
     """Whether the run of a cell is finished, and which of ``flows`` are: a flow older than its run is not."""
     config = config.variant(variant)
     file = discrete_file(results, cell, variant)
-    trained = _made([file, file.with_suffix(".h5")], config.discrete_settings(cell))
+    trained = made([file], config.discrete_settings(cell))
     if not trained:
         return False, []
-    made = {flow: _made([flow_file(results, cell, flow, variant)], config.flow_settings(cell, flow)) for flow in flows}
-    return True, [flow for flow, finished in made.items() if finished and finished >= trained]
+    times = {flow: made([flow_file(results, cell, flow, variant)], config.flow_settings(cell, flow)) for flow in flows}
+    return True, [flow for flow, finished in times.items() if finished and finished >= trained]
 
 
-def _made(files: list[Path], settings: dict[str, Any] | None = None) -> str:
+def made(files: list[Path], settings: dict[str, Any] | None = None) -> str:
     """When ``files``, whose summary lies beside the first, were finished; empty if one is missing or of other settings.
 
     Landscapes have no settings in a config.

@@ -168,7 +168,7 @@ def test_stages_refuse_a_missing_file_unless_told(copied, tmp_path):
 def test_page_and_figures_of_some_seeds(copied, tmp_path):
     """Of gradient descent the first seed's run and one flow of the second are missing."""
     config, results = copied
-    (results / "discrete/mlp-gd-seed0.h5").unlink()
+    (results / "discrete/mlp-gd-seed0.parquet").unlink()
     (results / "flows/mlp-gd-seed1-drift_free_rod.parquet").unlink()
     (results / "precision/mlp-gd-seed0.json").unlink()
     config = config.model_copy(update={"landscapes": ["valley"]})

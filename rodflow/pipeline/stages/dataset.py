@@ -24,4 +24,4 @@ def prepare(config: Config, output: Path) -> None:
     write_images(output, images.x, images.y, images.classes)
     digest = hashlib.sha256(images.x.tobytes() + images.y.tobytes()).hexdigest()
     made = provenance(data.model_dump(mode="json"), time.monotonic() - begun)
-    write_json(output.with_suffix(".json"), {"images": digest} | made.model_dump())
+    write_json(output.with_suffix(".json"), {"images": digest, "provenance": made.model_dump()})

@@ -1,17 +1,20 @@
-"""All stages in one process, for machines without Snakemake."""
+"""All stages, for machines without Snakemake."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rodflow.config import Cell, Config
 from rodflow.config.run import STUDIED_FLOWS, VARIANTS
-from rodflow.errors import InvalidInput, JobsFailed
+from rodflow.errors import InvalidInput, JobsFailed, JobsLeft
 from rodflow.jobs.files import write_text
+from rodflow.jobs.pool import Job, Outcome, attempt, do
 from rodflow.jobs.progress import log
-from rodflow.pipeline.layout import discrete_file, flow_file, job_name, landscape_file, study_file
+from rodflow.pipeline.finished import made, on_disk
+from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, job_name, landscape_file
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.flow import run_flow
@@ -22,70 +25,92 @@ from rodflow.pipeline.stages.replication import replicate
 from rodflow.pipeline.stages.tables import aggregate, warned
 
 
-class Jobs:
-    """Jobs done one after the other: one that fails is told and remembered, and the next one begins."""
-
-    def __init__(self, results: Path) -> None:
-        self.results = results
-        self.failed: dict[str, str] = {}
-
-    def do(self, name: str, work: Callable[[], None]) -> bool:
-        """Whether ``work`` was done; wrong input, a file that cannot be used and lack of memory make it fail."""
-        try:
-            work()
-        except (InvalidInput, OSError, MemoryError) as error:
-            self.failed[name] = str(error) or type(error).__name__
-            log.error("%s failed: %s", name, self.failed[name])
-        return name not in self.failed
-
-    def make(self, output: Path, work: Callable[[], None]) -> bool:
-        """Whether ``output`` is there, its summary beside it: from before, or from ``work``."""
-        return output.with_suffix(".json").exists() or self.do(job_name(self.results, output), work)
-
-    def train_and_follow(
-        self, config: Config, cell: Cell, flows: Iterable[str], dataset: Path, variant: str = ""
-    ) -> bool:
-        """Whether a cell is trained, as the config's ``variant`` has it, and followed by all of ``flows``."""
-        changed, discrete = config.variant(variant), discrete_file(self.results, cell, variant).with_suffix(".h5")
-        if not self.make(discrete, partial(run_cell, changed, cell, dataset, discrete)):
-            return False
-        outputs = {flow: flow_file(self.results, cell, flow, variant) for flow in flows}
-        made = [
-            self.make(output, partial(run_flow, changed, cell, flow, dataset, discrete, output))
-            for flow, output in outputs.items()
-        ]
-        return all(made)
-
-
-def run_everything(config: Config, root: Path) -> None:
+def run_everything(config: Config, root: Path, processes: int = 1, seconds: float | None = None) -> None:
     """All stages but the figures, files below ``root/results/<run>``, laid out as the workflow does.
 
-    A cell whose files exist is not run again; there is no check that they belong to this config (Snakemake has one).
-    If a cell's run or a flow fails, all that does not need it goes on, and the tables are of what is finished.
+    What is there is kept where its summary says that it was made with these settings, a flow from the run beside it;
+    all else is made again. (Code that changed is not seen; Snakemake sees it.) So many ``processes`` at once work on
+    it. If a cell's run or a flow fails, all that does not need it goes on. After ``seconds`` what runs keeps a
+    checkpoint, from which a later call goes on. The tables are of what is finished.
 
-    Raises: ``JobsFailed``, at the end, naming what failed.
+    Raises: ``JobsFailed``, at the end, naming what failed; ``JobsLeft``, if nothing did, where the time was over.
     """
     results = root / "results" / config.run
     write_text(results / "config.yaml", config.to_yaml())
-    dataset = results / "dataset.npz"
-    if not dataset.exists():
-        prepare(config, dataset)
-    jobs = Jobs(results)
-    for cell in config.cells:
-        jobs.train_and_follow(config, cell, config.flows_of(cell.optimizer), dataset)
+    jobs = [job for cell in config.cells for job in _of_cell(config, results, cell, config.flows_of(cell.optimizer))]
     for cell in config.precision_studies:
-        followed = [jobs.train_and_follow(config, cell, STUDIED_FLOWS, dataset, variant) for variant in VARIANTS]
-        if all(followed):
-            jobs.make(study_file(results, cell), partial(tabulate_study, config, cell, results))
+        for variant in VARIANTS:
+            jobs += _of_cell(config, results, cell, STUDIED_FLOWS, variant)
+    if jobs:
+        _require_images(config, results / "dataset.npz")
     for landscape in config.landscapes:
         output = landscape_file(results, landscape)
-        jobs.make(output, partial(run_landscape, landscape, output))
-    incomplete = bool(jobs.failed)
-    if jobs.do("tables", partial(aggregate, config, results, incomplete)):
-        jobs.do("replication", partial(replicate, config, results))
-    if config.precision_studies:
-        jobs.do("precision-table", partial(aggregate_studies, config, results, incomplete))
+        if not _there([output, grid_file(output)]):
+            jobs.append(Job(job_name(results, output), partial(run_landscape, landscape, output)))
+    outcome = do(jobs, processes, seconds)
+    _tabulate(config, results, outcome)
+    if outcome.failed:
+        raise JobsFailed(outcome.failed)
+    if outcome.left:
+        raise JobsLeft(outcome.left)
+
+
+def _there(files: list[Path], settings: dict[str, Any] | None = None) -> str:
+    """When ``files`` were finished; empty where they are to be made again, as for a summary that cannot be read."""
+    try:
+        return made(files, settings)
+    except InvalidInput:
+        return ""
+
+
+def _require_images(config: Config, dataset: Path) -> None:
+    if not _there([dataset], config.data.model_dump(mode="json")):
+        prepare(config, dataset)
+
+
+def _of_cell(config: Config, results: Path, cell: Cell, flows: Iterable[str], variant: str = "") -> list[Job]:
+    """The jobs that are left of a cell, as the config's ``variant`` has it: its run with all ``flows``, or some flows.
+
+    The run's .h5 is asked for only where a flow is to be made from it.
+    """
+    changed, dataset = config.variant(variant), results / "dataset.npz"
+    records = discrete_file(results, cell, variant)
+    discrete = records.with_suffix(".h5")
+    trained = _there([records], changed.discrete_settings(cell))
+
+    def followed(flow: str) -> bool:
+        return trained <= _there([flow_file(results, cell, flow, variant)], changed.flow_settings(cell, flow))
+
+    def follow(flow: str) -> Job:
+        output = flow_file(results, cell, flow, variant)
+        return Job(job_name(results, output), partial(run_flow, changed, cell, flow, dataset, discrete, output))
+
+    left = [flow for flow in flows if not followed(flow)]
+    if trained and (discrete.exists() or not left):
+        return [follow(flow) for flow in left]
+    train = partial(run_cell, changed, cell, dataset, discrete)
+    return [Job(job_name(results, records), train, [follow(flow) for flow in flows])]
+
+
+def _tabulate(config: Config, results: Path, outcome: Outcome) -> None:
+    """The tables of what is finished; what fails is noted in ``outcome``."""
+    studies = {cell: f"precision/{cell}" for cell in config.precision_studies}
+
+    def done(name: str, work: Callable[[], None]) -> bool:
+        if said := attempt(work):
+            outcome.fail(Job(name, work), said)
+        return not said
+
+    incomplete = bool(outcome.failed or outcome.left)
+    if outcome.left and attempt(partial(on_disk, config, results)):
+        return  # nothing is finished yet
+    for cell, name in studies.items():
+        variants = [_of_cell(config, results, cell, STUDIED_FLOWS, variant) for variant in VARIANTS]
+        if not any(variants):
+            done(name, partial(tabulate_study, config, cell, results))
+    if done("tables", partial(aggregate, config, results, incomplete)):
+        done("replication", partial(replicate, config, results))
+    if studies:
+        done("precision-table", partial(aggregate_studies, config, results, incomplete))
     for line in warned(results):
         log.warning("%s", line)
-    if jobs.failed:
-        raise JobsFailed(jobs.failed)
