@@ -16,7 +16,7 @@ from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.flow import run_flow
 
 CELLS = (Cell("mlp", "gd", 0), Cell("mlp", "adam", 0))
-FACTORS = (0.25, 0.5, 1.0, 1.5, 2.0)
+FACTORS = (0.125, 0.5, 1.0, 1.5, 2.0)
 """Of the config's own rate."""
 FLOWS = ("stable", "rod", "drift_free_rod", "twin", "second_twin")
 

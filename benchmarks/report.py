@@ -111,7 +111,7 @@ def _rates(table: pd.DataFrame, measured: str) -> list[str]:
     return [
         "## Below and above the edge",
         measured,
-        "Two cells of config.yaml at a quarter, a half, once, one and a half times and twice their learning rate. "
+        "Two cells of config.yaml at an eighth, a half, once, one and a half times and twice their learning rate. "
         "`largest over threshold`: the run's largest effective sharpness after the flows' start; `at the edge`: how "
         "many of its records have 0.9 thresholds or more. Then mean errors over all records, the floor being the "
         "twins'. –: the run, or that flow, left the finite numbers or 50 thresholds.",

@@ -136,7 +136,7 @@ def code_digest(*modules: str, entries: tuple[Entry, ...] = ()) -> str:
     """
     digest = hashlib.sha256()
     for entry in entries:
-        settings = dict(entry.settings) if isinstance(entry, FlowEntry) else {}
+        settings = {**entry.settings, **entry.solver} if isinstance(entry, FlowEntry) else {}
         digest.update(json.dumps([entry.target, settings], sort_keys=True).encode() + b"\0")
     for name in modules_used(*modules, *(entry.module for entry in entries)):
         digest.update(name.encode() + b"\0" + _code(name) + b"\0")

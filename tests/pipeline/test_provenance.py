@@ -114,11 +114,13 @@ def test_a_changed_statement_counts_for_what_uses_it(package, file, what):
     assert changed(package, file, lambda text: text + "\nCHANGED = 1\n") == what
 
 
-def test_a_catalogues_settings_count_for_their_own_flow(package, monkeypatch):
-    before = flow_code(CELL, "stable_corrected"), flow_code(CELL, "stable")
+@pytest.mark.parametrize(("kind", "name"), [("settings", "order"), ("solver", "step")])
+def test_a_catalogues_settings_count_for_their_own_flow(package, monkeypatch, kind, name):
+    flow = {"settings": "stable_corrected", "solver": "central_unit_step"}[kind]
+    before = flow_code(CELL, flow), flow_code(CELL, "stable")
     forget()
-    monkeypatch.setitem(provenance.FLOWS.entries["stable_corrected"].settings, "order", 3)
-    after = flow_code(CELL, "stable_corrected"), flow_code(CELL, "stable")
+    monkeypatch.setitem(getattr(provenance.FLOWS.entries[flow], kind), name, 3)
+    after = flow_code(CELL, flow), flow_code(CELL, "stable")
     assert before[0] != after[0] and before[1] == after[1]
 
 
