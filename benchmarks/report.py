@@ -89,7 +89,7 @@ def _accuracy(table: pd.DataFrame, measured: str) -> list[str]:
         shown(curve(table).reset_index()),
         "## Is the integration converged?",
         "By what share the running mean of the error in the edge window moves when the map's separating step is "
-        "taken every step instead of every second one, and when the ODE's step is 1/4 instead of 1/2. Chaos begins "
+        "taken every 8th step instead of every 16th, and when the ODE's step is 1/4 instead of 1/2. Chaos begins "
         "where drawing the flow's rounding errors anew moves it by more than 5% (`redrawn`: by how much at the "
         "end, the larger of two moves). The run's own rounding errors are not known, so that this much is chance.",
         shown(convergence(table)),

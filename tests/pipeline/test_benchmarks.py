@@ -66,7 +66,7 @@ def table():
 def test_convergence_and_chaos_by_hand():
     calm, chaotic = convergence(table()).sort_values("optimizer", ascending=False).itertuples(index=False)
     for row in (calm, chaotic):
-        assert row.every_step == row.every_step_before_chaos == pytest.approx(0.02)
+        assert row.twice_as_often == row.twice_as_often_before_chaos == pytest.approx(0.02)
         assert row.ode_step_halved == row.ode_step_halved_before_chaos == pytest.approx(0.01)
     assert calm.chaos_from is pd.NA and chaotic.chaos_from == 140 and chaotic.edge_from == 100
     assert calm.redrawn == 0 and chaotic.redrawn == pytest.approx(1 / 3)
@@ -78,7 +78,7 @@ def test_a_variant_that_stops_early_is_lost_and_has_no_mean():
     found = curve(stopped).loc[HALVED]
     assert found["lost"] == 1 and found["error_over_default"] == pytest.approx(1.02)
     row = convergence(stopped).set_index("optimizer").loc["gd"]
-    assert pd.isna(row["every_step"]) and row["error_eos_mean"] == pytest.approx(0.1)
+    assert pd.isna(row["twice_as_often"]) and row["error_eos_mean"] == pytest.approx(0.1)
 
 
 def test_curve_is_relative_to_the_default():
