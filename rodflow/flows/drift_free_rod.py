@@ -34,11 +34,12 @@ class DriftFreeRod(DriftFreeRodODE):
         R(x) = 1 + x + x^p / (-2)^p,   s' = s_1 + (p-th difference of s_0, .., s_p) / (-2)^p,   s_{k+1} = s_k + Phi(s_k)
 
     and p the ``power``, which follows the map to that order on the right content and has R(-2) = 0. Content halfway, as
-    ringing and the middle of a violent burst are, is neither right nor wrong, and R destroys part of it. Where the
-    weights' part of x^p/(-2)^p is longer than ``split_tolerance`` times the centre, the step is the optimizer's
-    instead: there is no split in two smooth parts to keep. ``unsplit`` counts such steps.
+    ringing and the middle of a violent burst are, is neither right nor wrong, and R destroys part of it. So where the
+    weights' part of the excess x^p/(-2)^p (s_c, s_a) is longer than ``split_tolerance`` times the centre, none of it is
+    lost: what leaves c goes to a, and what leaves a to c, by (d, -(-1)^t d) with d = s_c - (-1)^t s_a, which changes
+    the split and not the iterate; or nothing does, where d is longer than the rod. ``unsplit`` counts such steps.
 
-    What this is a model of: all steps but one in ``interval``, and that one too where it is refused, are the
+    What this is a model of: all steps but one in ``interval``, and that one too where nothing is lost, are the
     optimizer's own in other coordinates. The optimizer is no model of itself. So the error of the map says how well the
     split holds, and nothing about continuous time, which is judged on :class:`DriftFreeRodODE`; the map is the fast
     integrator of that. docs/fidelity.md has both, and by how much they differ.
@@ -57,7 +58,7 @@ class DriftFreeRod(DriftFreeRodODE):
         solver: Solver | None = None,
         interval: int = 16,
         power: int = 7,
-        split_tolerance: float = 1e-4,
+        split_tolerance: float = 1e-6,
         order: int = 2,
         rounding_scale: float = 1.0,
         rounding_seed: int = 0,
@@ -94,7 +95,7 @@ class DriftFreeRod(DriftFreeRodODE):
         self.guarded, self.unsplit = int(state["guarded"]), int(state["unsplit"])
 
     def separated(self, t: float, y: Tensor, following: Tensor) -> Tensor:
-        """R(x) of y from ``following``, the optimizer's step 1 + x of y; ``following`` where that loses too much."""
+        """R(x) of y from ``following``, the optimizer's step 1 + x of y; where that loses too much, another split."""
         p, s = self.power, following
         excess = (y - p * s) / 2**p
         for k in range(2, p + 1):
@@ -102,10 +103,15 @@ class DriftFreeRod(DriftFreeRodODE):
             excess.add_(s, alpha=math.comb(p, k) * (-1) ** k / 2**p)
         c, a = excess.chunk(2)
         lost = torch.hypot(self._length(c), self._length(a))
-        if lost <= self.split_tolerance * self._length(y.chunk(2)[0]):
+        centre, rod = y.chunk(2)
+        if lost <= self.split_tolerance * self._length(centre):
             return following + excess
         self.unsplit += 1
-        return following
+        sign = self.parity(t + 1)
+        moved = c - sign * a
+        if not self._length(moved) <= self._length(rod):
+            return following
+        return following + torch.cat([moved, -sign * moved])
 
     def _tame(self, before: Tensor, after: Tensor) -> bool:
         allowed = torch.maximum(LARGEST_GROWTH * self.rod(before).norm(), SHORT * self._length(before.chunk(2)[0]))

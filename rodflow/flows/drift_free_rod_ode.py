@@ -82,7 +82,11 @@ class DriftFreeRodODE(NoisyFlow):
     def iterate(self, t: float, y: Tensor) -> Tensor:
         """The optimizer's state s_t = c + (-1)^t a, laid out as c; t is a whole number of steps."""
         c, a = y.chunk(2)
-        return c + a if (t - self.began) % 2 == 0 else c - a
+        return c + self.parity(t) * a
+
+    def parity(self, t: float) -> int:
+        """(-1)^t, t counted from the start."""
+        return 1 if (t - self.began) % 2 == 0 else -1
 
     def measured(self, t: float, before: Tensor, y: Tensor) -> tuple[State, Tensor]:
         """The midpoint (s_{t-1} + 2 s_t + s_{t+1})/4 of the model's own iterates, as of the run's, and the rod a.

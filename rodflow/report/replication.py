@@ -320,7 +320,8 @@ def _rules() -> str:
   stable flow's is of its size.
 * A flow is at the floor where its error is at most {AT_THE_FLOOR:g} times it.
 * The cells' learning rates were chosen so that each run comes to its edge gently and stays there, and the window is
-  defined by the edge: nothing here is said of runs below it, or thrown far above it.
+  defined by the edge: nothing here is said of runs below it, or thrown far above it. What happens there is shown for
+  two cells at five rates each, an eighth to twice the chosen one, in [docs/performance.md](docs/performance.md).
 * A run has *settled* where its median effective sharpness in the edge window is within {SETTLED:.0%} of the threshold
   and at least {SHARE:.0%} of its records lie in that window. The window begins at {EDGE:g}, so from below it is the
   share that counts, from above the median.

@@ -117,6 +117,19 @@ def test_a_separating_step_that_loses_too_much_is_the_optimizers():
         assert flow.incidents == {"guarded": 0, "unsplit": unsplit} == flow.state_dict()
 
 
+@pytest.mark.parametrize("began", [0, 1])
+def test_where_nothing_may_be_lost_wrong_content_is_moved_and_the_iterate_stays(began):
+    """Alternating content .004 of c and slow content .001 of a change places, but for R(-2 - x) of them."""
+    flow = mode(-0.02, interval=1, split_tolerance=0)
+    y = flow.start(alternating(vector(3, 0.004), vector(0.001, 2)))
+    flow.began = began
+    before = flow.iterate(0, y)
+    y = flow.unit(y, 0, 1)
+    close(flow.iterate(1, y), vector(0.98, -0.98) * before, rtol=0, atol=1e-13)
+    c, a = y.chunk(2)
+    assert c[1].abs() < 0.05 * 0.004 and a[0].abs() < 0.05 * 0.001 and flow.incidents["unsplit"] == 1
+
+
 @pytest.mark.parametrize(
     ("order", "rate"), [(1, lambda x: x), (2, lambda x: x - x**2 / 2), (3, lambda x: x - x**2 / 2 + x**3 / 3)]
 )
