@@ -49,7 +49,7 @@ def _median(own: pd.DataFrame, name: str) -> str:
     if not len(ratio):
         return "–"
     spread = f"from {_number(ratio.min())} to {_number(ratio.max())}"
-    return f"{_number(ratio.median())} ({spread}; {over(own, name)})"
+    return f"{_number(ratio.median(), 3)} ({spread}; {over(own, name)})"
 
 
 def cells(reference: Path) -> str:
@@ -71,11 +71,11 @@ def cells(reference: Path) -> str:
     return markdown.table(rows)
 
 
-def _number(value: Any) -> str:
-    """Two digits, or all before the point; a dash for no number."""
+def _number(value: Any, digits: int = 2) -> str:
+    """So many digits, or all before the point; a dash for no number."""
     if value is None or pd.isna(value):
         return "–"
-    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
+    return f"{value:.{digits}g}" if value < 10**digits else f"{value:.0f}"
 
 
 def _ratio(row: dict[Hashable, Any], name: str) -> str:
