@@ -37,10 +37,10 @@ def run_everything(config: Config, root: Path, processes: int = 1, seconds: floa
     """
     results = root / "results" / config.run
     write_text(results / "config.yaml", config.to_yaml())
-    jobs = [job for cell in config.cells for job in _of_cell(config, results, cell, config.flows_of(cell.optimizer))]
+    jobs = [job for cell in config.cells for job in jobs_left(config, results, cell, config.flows_of(cell.optimizer))]
     for cell in config.precision_studies:
         for variant in VARIANTS:
-            jobs += _of_cell(config, results, cell, STUDIED_FLOWS, variant)
+            jobs += jobs_left(config, results, cell, STUDIED_FLOWS, variant)
     if jobs:
         _require_images(config, results / "dataset.npz")
     for landscape in config.landscapes:
@@ -68,7 +68,7 @@ def _require_images(config: Config, dataset: Path) -> None:
         prepare(config, dataset)
 
 
-def _of_cell(config: Config, results: Path, cell: Cell, flows: Iterable[str], variant: str = "") -> list[Job]:
+def jobs_left(config: Config, results: Path, cell: Cell, flows: Iterable[str], variant: str = "") -> list[Job]:
     """The jobs that are left of a cell, as the config's ``variant`` has it: its run with all ``flows``, or some flows.
 
     The run's .h5 is asked for only where a flow is to be made from it.
@@ -105,7 +105,7 @@ def _tabulate(config: Config, results: Path, outcome: Outcome) -> None:
     if outcome.left and attempt(partial(on_disk, config, results)):
         return  # nothing is finished yet
     for cell, name in studies.items():
-        variants = [_of_cell(config, results, cell, STUDIED_FLOWS, variant) for variant in VARIANTS]
+        variants = [jobs_left(config, results, cell, STUDIED_FLOWS, variant) for variant in VARIANTS]
         if not any(variants):
             done(name, partial(tabulate_study, config, cell, results))
     if done("tables", partial(aggregate, config, results, incomplete)):
