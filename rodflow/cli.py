@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ import typer
 from rodflow import config as configuration
 from rodflow.config import Cell
 from rodflow.errors import InvalidInput, JobsFailed, JobsLeft, cut
+from rodflow.jobs.progress import start_log
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -253,8 +253,7 @@ def main(program: str | None = None) -> None:
 
     ``program`` is how messages name the command; by default the name by which it was called.
     """
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("rodflow").setLevel(logging.INFO)
+    start_log()
     try:
         app(prog_name=program)
     except InvalidInput as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections import deque
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from multiprocessing import active_children, get_context
 
 from rodflow.errors import InvalidInput
-from rodflow.jobs.progress import log
+from rodflow.jobs.progress import log, start_log
 
 ABRUPTLY = "its process ended abruptly, as one does for which there is no memory"
 
@@ -77,7 +76,7 @@ def _in_processes(waiting: deque[Job], processes: int, deadline: float, outcome:
     """Do jobs until none is ``waiting``, one's process is dead, which takes the others along, or the time is over."""
     others = set(active_children())
     running: dict[Future[str], Job] = {}
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_set_up) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=start_log) as pool:
         while waiting or running:
             while waiting and len(running) < processes:
                 job = waiting.popleft()
@@ -105,8 +104,3 @@ def _in_processes(waiting: deque[Job], processes: int, deadline: float, outcome:
 
 def _names(job: Job) -> list[str]:
     return [job.name, *(name for other in job.then for name in _names(other))]
-
-
-def _set_up() -> None:
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("rodflow").setLevel(logging.INFO)

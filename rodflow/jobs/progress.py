@@ -14,6 +14,12 @@ log = logging.getLogger("rodflow")
 T = TypeVar("T")
 
 
+def start_log() -> None:
+    """Show this process' progress on standard error, a line at a time."""
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    log.setLevel(logging.INFO)
+
+
 def track(items: Iterable[T], total: int, label: str, every_seconds: float = 20.0) -> Iterator[T]:
     """Yield ``items``, showing how many of ``total`` are done and the time left, on standard error or in the log."""
     if sys.stderr.isatty():

@@ -6,6 +6,7 @@ there is whole.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def on_disk(config: Config, results: str | Path) -> Finished:
     """
     flows: dict[Cell, list[str]] = {}
     for cell in config.cells:
-        trained, followed = _of_cell(config, results, cell, config.flows_of(cell.optimizer))
+        trained, followed = of_cell(config, results, cell, config.flows_of(cell.optimizer))
         if trained:
             flows[cell] = followed
     if not any(flows.values()):
@@ -97,23 +98,12 @@ def _missing_of_study(config: Config, cell: Cell, results: str | Path) -> list[P
     """The runs and flows that a precision study still waits for."""
     files = []
     for variant in VARIANTS:
-        trained, followed = _of_cell(config, results, cell, STUDIED_FLOWS, variant)
+        trained, followed = of_cell(config, results, cell, STUDIED_FLOWS, variant)
         if trained:
             files += [flow_file(results, cell, flow, variant) for flow in STUDIED_FLOWS if flow not in followed]
         else:
             files.append(discrete_file(results, cell, variant))
     return files
-
-
-def _of_cell(config: Config, results: str | Path, cell: Cell, flows: Any, variant: str = "") -> tuple[bool, list[str]]:
-    """Whether the run of a cell is finished, and which of ``flows`` are: a flow older than its run is not."""
-    config = config.variant(variant)
-    file = discrete_file(results, cell, variant)
-    trained = made([file], config.discrete_settings(cell))
-    if not trained:
-        return False, []
-    times = {flow: made([flow_file(results, cell, flow, variant)], config.flow_settings(cell, flow)) for flow in flows}
-    return True, [flow for flow, finished in times.items() if finished and finished >= trained]
 
 
 def made(files: list[Path], settings: dict[str, Any] | None = None) -> str:
@@ -129,3 +119,23 @@ def made(files: list[Path], settings: dict[str, Any] | None = None) -> str:
         return ""
     made = read_model(summary, Made).provenance
     return made.finished if settings in (None, made.config) else ""
+
+
+def of_cell(
+    config: Config,
+    results: str | Path,
+    cell: Cell,
+    flows: Iterable[str],
+    variant: str = "",
+    when: Callable[[list[Path], dict[str, Any]], str] = made,
+) -> tuple[bool, list[str]]:
+    """Whether the run of a cell is finished, and which of ``flows`` are: a flow older than its run is not.
+
+    ``when`` is :func:`made`, or what stands for it where a summary that cannot be read is no error.
+    """
+    config = config.variant(variant)
+    trained = when([discrete_file(results, cell, variant)], config.discrete_settings(cell))
+    if not trained:
+        return False, []
+    times = {flow: when([flow_file(results, cell, flow, variant)], config.flow_settings(cell, flow)) for flow in flows}
+    return True, [flow for flow, finished in times.items() if finished and finished >= trained]

@@ -1,6 +1,7 @@
 """All stages without Snakemake: what a changed setting makes again, a time limit, a run carried to another machine."""
 
 import random
+import time
 import zipfile
 
 import pytest
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from rodflow import config as configuration
 from rodflow.cli import app
 from rodflow.errors import InvalidInput, JobsLeft
+from rodflow.jobs.pool import Job, do
 from rodflow.pipeline.pack import PACKED, pack, unpack
 from rodflow.pipeline.stages import everything
 from rodflow.pipeline.stages.everything import run_everything
@@ -81,15 +83,15 @@ def test_a_flow_of_an_earlier_run_and_a_damaged_summary_are_made_again(tmp_path,
 def test_stopped_at_three_random_moments_it_ends_with_the_bytes_of_one_go(tmp_path):
     settings = config(flows=["drift_free_rod"], steps=2000, record_interval=20, checkpoint_seconds=1000)
     run_everything(settings, tmp_path / "one_go")
-    cut, generator, longest, stops = tmp_path / "cut", random.Random(0), 4.0, 0
+    begun = time.monotonic()
+    do([Job("none", int)], 1, seconds=600)
+    beginning = time.monotonic() - begun
+    cut, generator, stops = tmp_path / "cut", random.Random(0), 0
     while stops < 3:
         with pytest.raises(JobsLeft, match="the same command goes on"):
-            run_everything(settings, cut, processes=2, seconds=generator.uniform(2, longest))
+            run_everything(settings, cut, processes=2, seconds=beginning + generator.uniform(0.5, 2))
         # only a stop writes them, so seldom are they due; none where the processes had not begun
-        if list(cut.glob("results/**/*.checkpoint.npz")):
-            stops += 1
-        else:
-            longest *= 1.5
+        stops += bool(list(cut.glob("results/**/*.checkpoint.npz")))
     run_everything(settings, cut, processes=2)
     assert_equal(cut, outputs(tmp_path / "one_go"))
 

@@ -13,8 +13,8 @@ from rodflow.errors import InvalidInput, JobsFailed, JobsLeft
 from rodflow.jobs.files import write_text
 from rodflow.jobs.pool import Job, Outcome, attempt, do
 from rodflow.jobs.progress import log
-from rodflow.pipeline.finished import made, on_disk
-from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, job_name, landscape_file
+from rodflow.pipeline.finished import made, of_cell, on_disk
+from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, job_name, landscape_file, study_file
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.flow import run_flow
@@ -76,16 +76,13 @@ def jobs_left(config: Config, results: Path, cell: Cell, flows: Iterable[str], v
     changed, dataset = config.variant(variant), results / "dataset.npz"
     records = discrete_file(results, cell, variant)
     discrete = records.with_suffix(".h5")
-    trained = _there([records], changed.discrete_settings(cell))
-
-    def followed(flow: str) -> bool:
-        return trained <= _there([flow_file(results, cell, flow, variant)], changed.flow_settings(cell, flow))
+    trained, followed = of_cell(config, results, cell, flows, variant, _there)
 
     def follow(flow: str) -> Job:
         output = flow_file(results, cell, flow, variant)
         return Job(job_name(results, output), partial(run_flow, changed, cell, flow, dataset, discrete, output))
 
-    left = [flow for flow in flows if not followed(flow)]
+    left = [flow for flow in flows if flow not in followed]
     if trained and (discrete.exists() or not left):
         return [follow(flow) for flow in left]
     train = partial(run_cell, changed, cell, dataset, discrete)
@@ -94,7 +91,6 @@ def jobs_left(config: Config, results: Path, cell: Cell, flows: Iterable[str], v
 
 def _tabulate(config: Config, results: Path, outcome: Outcome) -> None:
     """The tables of what is finished; what fails is noted in ``outcome``."""
-    studies = {cell: f"precision/{cell}" for cell in config.precision_studies}
 
     def done(name: str, work: Callable[[], None]) -> bool:
         if said := attempt(work):
@@ -104,13 +100,13 @@ def _tabulate(config: Config, results: Path, outcome: Outcome) -> None:
     incomplete = bool(outcome.failed or outcome.left)
     if outcome.left and attempt(partial(on_disk, config, results)):
         return  # nothing is finished yet
-    for cell, name in studies.items():
+    for cell in config.precision_studies:
         variants = [jobs_left(config, results, cell, STUDIED_FLOWS, variant) for variant in VARIANTS]
         if not any(variants):
-            done(name, partial(tabulate_study, config, cell, results))
+            done(job_name(results, study_file(results, cell)), partial(tabulate_study, config, cell, results))
     if done("tables", partial(aggregate, config, results, incomplete)):
         done("replication", partial(replicate, config, results))
-    if studies:
+    if config.precision_studies:
         done("precision-table", partial(aggregate_studies, config, results, incomplete))
     for line in warned(results):
         log.warning("%s", line)
