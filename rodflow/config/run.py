@@ -99,6 +99,9 @@ class Config(Strict):
     """Half the squared distance to the one-hot target, or the cross-entropy; the mean over the examples."""
     chunk_size: Count | None = None
     """Examples held in memory at once; null: all."""
+    compile: Literal["auto", "off", "on"] = "auto"
+    """How gradients are evaluated; auto: their operations replayed, on a GPU as a CUDA graph; on: fused by a compiler
+    besides; off: as the network's code says."""
     data: Data = Data()
     """The images."""
     sizes: Sizes = Sizes()
@@ -239,8 +242,9 @@ class Config(Strict):
     def discrete_settings(self, cell: Cell) -> dict[str, Any]:
         """All that the discrete run of a cell depends on, its seed and code aside."""
         whole = self.settings
-        kept = ("data", "dtype", "device", "threads", "steps", "record_interval", "flow_start", "loss", "chunk_size")
-        return {key: whole[key] for key in (*kept, "perturbation", "sharpness", "schedule")} | {
+        kept = ("data", "dtype", "device", "threads", "steps", "record_interval", "flow_start", "loss")
+        kept += ("chunk_size", "compile", "perturbation", "sharpness", "schedule")
+        return {key: whole[key] for key in kept} | {
             "hyperparameters": self.hyperparameters_for(cell.optimizer),
             "sizes": whole["sizes"][cell.architecture],
             "learning_rate": self.learning_rates[cell.architecture][cell.optimizer],

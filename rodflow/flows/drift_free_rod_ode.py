@@ -60,7 +60,7 @@ class DriftFreeRodODE(NoisyFlow):
         c, a = y.chunk(2)
         stretch = self.dynamics.stretch(self.layout.split(c)[0], self.layout.split(a)[0])
         end = self._stretched(c, a, stretch)
-        plus, minus = self._increment(t, c + end), self._increment(t, c - end)
+        plus, minus = self._increments(t, c + end, c - end)
         change = torch.empty_like(y)  # in place, since a pass over memory takes as long as many an example's gradient
         even, odd = change.chunk(2)
         torch.add(plus, minus, out=even).div_(2)
@@ -94,14 +94,14 @@ class DriftFreeRodODE(NoisyFlow):
         s_{t+1} is the optimizer's step from s_t, which takes a gradient.
         """
         here = self.iterate(t, y)
-        three = self.iterate(t - 1, before), here, here + self._increment(t, here)
+        three = self.iterate(t - 1, before), here, here + self._increments(t, here)[0]
         states = [self.dynamics.state(*self.layout.split(s)) for s in three]
         return midpoint(*states), self.rod(y)
 
-    def _increment(self, t: float | Tensor, s: Tensor) -> Tensor:
-        z, nu = self.layout.split(s)
+    def _increments(self, t: float | Tensor, *states: Tensor) -> list[Tensor]:
+        points = [self.layout.split(s) for s in states]
         # within a step the centre's second moment may fall below zero by rounding; an optimizer's never does
-        return self.dynamics.increment(z, nu.clamp(min=0), t)
+        return self.dynamics.increments([(z, nu.clamp(min=0)) for z, nu in points], t)
 
     def _length(self, s: Tensor) -> Tensor:
         return self.dynamics.weights(self.layout.split(s)[0]).norm()

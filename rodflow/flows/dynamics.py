@@ -34,8 +34,14 @@ class Dynamics:
 
     def increment(self, z: Tensor, nu: Tensor, t: float | Tensor) -> Tensor:
         """G and the increment of nu, one vector, from one gradient at z."""
-        state = self.state(z, nu)
-        return torch.cat(self.optimizer.increment(state, self.objective.gradient(state.w), t))
+        return self.increments([(z, nu)], t)[0]
+
+    def increments(self, points: list[tuple[Tensor, Tensor]], t: float | Tensor) -> list[Tensor]:
+        """G and the increment of nu, one vector, at each of the ``points`` (z, nu); a gradient each."""
+        states = [self.state(z, nu) for z, nu in points]
+        gradients = self.objective.gradients([state.w for state in states])
+        moves = zip(states, gradients, strict=True)
+        return [torch.cat(self.optimizer.increment(state, gradient, t)) for state, gradient in moves]
 
     def stretch(self, centre: Tensor, part: Tensor) -> Tensor:
         """The factor, one or more, by which to lengthen ``part`` before taking a difference at ``centre`` ± part.

@@ -70,7 +70,7 @@ class EdgeFlow(NoisyFlow):
         c, u, log_length, nu = self.layout.split(y)
         u = u / u.norm()
         length = torch.maximum(log_length.exp(), math.sqrt(torch.finfo(y.dtype).eps) * c.norm())
-        plus, minus = (self.dynamics.increment(c + end * u, nu, t) for end in (length, -length))
+        plus, minus = self.dynamics.increments([(c + end * u, nu) for end in (length, -length)], t)
         h = (minus - plus) / (2 * length)  # lr times the Hessian's action
         s = u @ h
         growth = torch.log((s - 1).clamp(min=math.exp(-FASTEST_DECAY)))

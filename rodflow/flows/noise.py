@@ -11,18 +11,16 @@ from rodflow.errors import InvalidInput
 from rodflow.flows.base import Flow, Solver
 from rodflow.flows.correction import corrected
 from rodflow.optimizers.step_map import StepMap
-from rodflow.training.discrete import rounding_errors
 from rodflow.training.objective import Objective
+from rodflow.training.rounding import rounding_errors
 
-SEEDS, STEPS = 1000, 2**20
-"""So many seeds, and so many steps in which no two of them share errors: the generator's own seeds have 32 bits, and
-half of these are the run's.
-"""
+SEEDS = 1000
+"""So many rounding seeds there are."""
 
 
 def own_errors(w: Tensor, size: float, t: int, seed: int) -> Tensor:
     """Rounding errors ``[d]`` of weights w in the step to t, relatively at most ``size``: others than the run's."""
-    return rounding_errors(w, size, t + seed * STEPS)
+    return rounding_errors(w, size, t, stream=seed + 1)
 
 
 class NoisyFlow(Flow):

@@ -12,6 +12,7 @@ from rodflow.config.schema import Sizes
 from rodflow.errors import InvalidInput
 from rodflow.problems import architectures, datasets
 from rodflow.training.objective import Objective, flat_parameters
+from rodflow.training.replay import Compile
 
 
 @dataclass
@@ -40,6 +41,7 @@ def image_problem(
     dtype: torch.dtype = torch.float32,
     device: str = "auto",
     chunk_size: int | None = None,
+    compile: Compile = "auto",
 ) -> Problem:
     """A network on images. The same ``seed`` gives the same initial weights, rounded to ``dtype``."""
     _, channels, side, _ = images.x.shape
@@ -48,7 +50,8 @@ def image_problem(
     module = architectures.build(architecture, channels, side, images.classes, seed, **sizes)
     x = torch.as_tensor(images.x).to(where, dtype)
     y = torch.as_tensor(images.y).to(where)
-    return Problem(Objective.from_module(module, x, y, loss, chunk_size), flat_parameters(module).to(where, dtype))
+    objective = Objective.from_module(module, x, y, loss, chunk_size, compile)
+    return Problem(objective, flat_parameters(module).to(where, dtype))
 
 
 def digits(architecture: str = "mlp", examples: int = 500, **settings: Any) -> Problem:

@@ -14,6 +14,7 @@ from rodflow.jobs.progress import track
 from rodflow.optimizers.step_map import State, StepMap
 from rodflow.training.curvature import Curvature
 from rodflow.training.objective import Objective
+from rodflow.training.rounding import rounding_errors
 
 if TYPE_CHECKING:
     from rodflow.jobs.checkpoint import Checkpoint
@@ -62,25 +63,15 @@ def midpoint(before: State, here: State, after: State) -> State:
     return State(*((b + 2 * h + a) / 4 for b, h, a in zip(before, here, after, strict=True)))
 
 
-def rounding_errors(w: Tensor, size: float, seed: int) -> Tensor:
-    """Errors ``[d]`` as rounding makes them: ``size |w_i| u_i``, u uniform in [-1, 1], the same for the same seed.
-
-    The draws are made on the CPU in float64, so that they depend neither on w's device nor on its dtype.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    u = torch.empty(len(w), dtype=torch.float64).uniform_(-1, 1, generator=generator)
-    return size * w.abs() * u.to(w)
-
-
 def perturbed_step(optimizer: StepMap, state: State, gradient: Tensor, t: int, perturbation: float) -> State:
     """The state at t + 1, each weight off by a relative error of at most ``perturbation``, drawn for that step.
 
-    The seed is negative: flows draw their rounding errors from positive ones, and must not know the run's.
+    Stream 0 is the run's: flows draw their rounding errors from others, and must not know the run's.
     """
     following = optimizer.step(state, gradient, t)
     if not perturbation:
         return following
-    return following._replace(w=following.w + rounding_errors(following.w, perturbation, -(t + 1)))
+    return following._replace(w=following.w + rounding_errors(following.w, perturbation, t + 1, stream=0))
 
 
 @dataclass

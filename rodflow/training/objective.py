@@ -11,6 +11,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from rodflow.errors import InvalidInput
+from rodflow.training.replay import Compile, Replayed
 
 
 @dataclass
@@ -45,7 +46,8 @@ class Cost:
 
 def mean_squared_error(output: Tensor, target: Tensor) -> Tensor:
     """``sum_i ||output_i - onehot(target_i)||^2 / 2``: output ``[n, classes]``, target class indices ``[n]``."""
-    onehot = nn.functional.one_hot(target, output.shape[-1]).to(output.dtype)
+    classes = torch.arange(output.shape[-1], device=target.device)
+    onehot = (target[:, None] == classes).to(output.dtype)  # one_hot reads the targets into Python to check them
     return 0.5 * ((output - onehot) ** 2).sum()
 
 
@@ -58,6 +60,12 @@ HessianProduct = Callable[[Tensor], Tensor]
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mean_squared_error, "cross_entropy": cross_entropy}
 
 
+BATCHED_FLOPS, BATCHED_WEIGHTS = 1e8, 50_000
+"""A gradient of at most so many floating-point operations, of at most so many weights, is evaluated at several points
+at once: its time goes into starting its operations. A larger one is faster point by point (docs/performance.md).
+"""
+
+
 class Objective:
     """L(w) with derivatives, for any smooth scalar function of a flat vector.
 
@@ -67,19 +75,34 @@ class Objective:
     A function without data (a toy landscape) is ``Objective(function)``.
 
     Shapes: w ``[d]``, values ``[]``, gradients ``[d]``; dtype and device are those of w and ``data``.
-    ``cost`` counts full-batch evaluations since construction.
+    ``cost`` counts full-batch evaluations since construction. ``compile``: how gradients are evaluated, see
+    :class:`rodflow.training.replay.Replayed`; the loss has to be pure there.
     """
 
-    def __init__(self, loss: Callable[..., Tensor], data: tuple[Tensor, ...] = (), chunk_size: int | None = None):
+    def __init__(
+        self,
+        loss: Callable[..., Tensor],
+        data: tuple[Tensor, ...] = (),
+        chunk_size: int | None = None,
+        compile: Compile = "auto",
+    ):
         if chunk_size is not None and chunk_size < 1:
             raise InvalidInput("chunk_size", chunk_size, "a positive number of examples, or null")
         self._loss, self._data, self._chunk_size = loss, data, chunk_size
         self._examples = len(data[0]) if data else 1
+        self._at_one, self._at_several = Replayed(self._differentiate_loss, compile), Replayed(self._at_rows, compile)
+        self._flops: float | None = None  # of a gradient, once it is known
         self.cost = Cost()
 
     @classmethod
     def from_module(
-        cls, module: nn.Module, x: Tensor, y: Tensor, loss: str = "mse", chunk_size: int | None = None
+        cls,
+        module: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        loss: str = "mse",
+        chunk_size: int | None = None,
+        compile: Compile = "auto",
     ) -> Objective:
         """The loss of ``module`` on inputs x ``[n, ...]`` and class indices y ``[n]``.
 
@@ -102,7 +125,7 @@ class Objective:
             parameters = {name: p.view(shape) for (name, shape, _), p in zip(layout, pieces, strict=True)}
             return criterion(functional_call(module, (parameters, buffers), (x,)), y)
 
-        return cls(batch_loss, (x, y), chunk_size)
+        return cls(batch_loss, (x, y), chunk_size, compile)
 
     def _batches(self) -> Iterator[tuple[Tensor, ...]]:
         size = self._chunk_size or self._examples
@@ -133,15 +156,41 @@ class Objective:
     def value_and_gradient(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """L(w) ``[]`` and ∇L(w) ``[d]``, at the cost of the gradient."""
         self.cost.gradients += 1
-
-        def evaluate(*batch: Tensor) -> tuple[Tensor, ...]:
-            with torch.enable_grad():
-                leaf = w.detach().requires_grad_()
-                loss = self._loss(leaf, *batch)
-                return loss.detach(), torch.autograd.grad(loss, leaf)[0]
-
-        value, gradient = self._mean(evaluate)
+        value, gradient = self._mean(lambda *batch: self._at_one(w, *batch))
         return value, gradient
+
+    def gradients(self, points: list[Tensor]) -> list[Tensor]:
+        """∇L(w), ``[d]``, at each of k points w, at the cost of k gradients: all at once where that is faster."""
+        if not (len(points) > 1 and self._batches_points(points[0])):
+            return [self.gradient(w) for w in points]
+        self.cost.gradients += len(points)
+        rows = torch.stack(points)
+        return list(self._mean(lambda *batch: self._at_several(rows, *batch))[0])
+
+    def _batches_points(self, w: Tensor) -> bool:
+        """Whether gradients at several points like w are evaluated at once."""
+        if w.numel() > BATCHED_WEIGHTS or not self._at_several.replays:
+            return False
+        if self._flops is None:
+            self._flops = self._gradient_flops(w)
+        return self._flops <= BATCHED_FLOPS
+
+    def _gradient_flops(self, w: Tensor) -> float:
+        return flops(lambda: self._mean(lambda *batch: self._differentiate_loss(w, *batch)))
+
+    def _differentiate_loss(self, w: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        """A batch's summed loss ``[]`` at w ``[d]``, and its gradient ``[d]``."""
+        with torch.enable_grad():
+            leaf = w.detach().requires_grad_()
+            loss = self._loss(leaf, *batch)
+            return loss.detach(), torch.autograd.grad(loss, leaf)[0]
+
+    def _at_rows(self, points: Tensor, *batch: Tensor) -> tuple[Tensor]:
+        """The gradients ``[k, d]`` of a batch's summed loss at each row of ``points [k, d]``."""
+        with torch.enable_grad():
+            leaf = points.detach().requires_grad_()
+            losses = torch.func.vmap(lambda w: self._loss(w, *batch))(leaf)
+            return (torch.autograd.grad(losses.sum(), leaf)[0],)
 
     def linearise(self, w: Tensor) -> tuple[Tensor, HessianProduct]:
         """∇L(w) ``[d]`` and the product v ``[d]`` -> ∇²L(w) v ``[d]``.
@@ -200,12 +249,9 @@ class Objective:
         floating-point operations (matrix products and convolutions); 1 for a loss that has none. Not added to ``cost``.
         """
         before = self.cost.copy()
-        with FlopCounterMode(display=False) as of_gradient:
-            self.gradient(w)
-        with FlopCounterMode(display=False) as of_both:
-            self.hessian_vector_product(w, w)
+        gradient = self._gradient_flops(w)
+        both = flops(lambda: self.hessian_vector_product(w, w))
         self.cost = before
-        gradient, both = of_gradient.get_total_flops(), of_both.get_total_flops()
         return both / gradient - 1 if gradient else 1.0
 
     @staticmethod
@@ -228,6 +274,13 @@ class Objective:
             leaf = w.detach().requires_grad_()
             loss = self._loss(leaf, *batch)
             return leaf, torch.autograd.grad(loss, leaf, create_graph=True)[0]
+
+
+def flops(work: Callable[[], object]) -> float:
+    """The floating-point operations of ``work`` in matrix products and convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
 
 
 def flat_parameters(module: nn.Module) -> Tensor:

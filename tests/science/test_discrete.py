@@ -8,7 +8,7 @@ from helpers.problems import bowl, network, optimizer, quadratic, valley
 
 from rodflow.errors import InvalidInput
 from rodflow.optimizers.step_map import State
-from rodflow.training.discrete import DIVERGENCE_FACTOR, rounding_errors, train
+from rodflow.training.discrete import DIVERGENCE_FACTOR, train
 
 NAMES = ["gd", "heavy_ball", "scalar_nadam", "adam"]
 
@@ -172,19 +172,6 @@ def test_bad_lengths_are_refused(steps, interval, key):
     with pytest.raises(InvalidInput) as caught:
         train(bowl().objective, optimizer("gd"), torch.ones(3).double(), steps, record_interval=interval)
     assert caught.value.key == key
-
-
-def test_rounding_errors_have_the_promised_size():
-    """Uniform in [-size |w|, size |w|]: mean 0, mean square a third of the largest, by 1e5 draws."""
-    w = torch.linspace(-3, 3, 100_000, dtype=torch.float64)
-    errors = rounding_errors(w, 1e-3, 7) / (1e-3 * w.abs())
-    assert errors.abs().max() <= 1
-    assert abs(float(errors.mean())) < 0.01
-    assert abs(float((errors**2).mean()) - 1 / 3) < 0.01
-    assert torch.equal(rounding_errors(w, 1e-3, 7), rounding_errors(w, 1e-3, 7))
-    assert not torch.equal(rounding_errors(w, 1e-3, 7), rounding_errors(w, 1e-3, 8))
-    # the run's draws, of seeds -1, -2, ..., are not those of a flow, of seeds 1, 2, ...
-    assert abs(float(torch.corrcoef(torch.stack([errors, rounding_errors(w, 1, -7) / w.abs()]))[0, 1])) < 0.02
 
 
 @pytest.mark.parametrize("name", NAMES)

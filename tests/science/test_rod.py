@@ -22,9 +22,10 @@ from scipy.integrate import solve_ivp
 from torchdiffeq import odeint
 
 from rodflow.errors import InvalidInput
+from rodflow.flows import rod
 from rodflow.flows.base import Layout, Solver, pack
 from rodflow.flows.dynamics import Dynamics
-from rodflow.flows.integrate import integrate, trajectory
+from rodflow.flows.integrate import FlowRun, integrate, trajectory
 from rodflow.flows.rod import CLOSURES, Point, RodFlow, rank_one_projection
 from rodflow.optimizers.step_map import State
 from rodflow.pipeline.stages.flow import build_flow
@@ -493,12 +494,21 @@ def test_overflowing_rod_is_marked(make):
     assert result.series.loc[result.series["step"] < result.diverged_at, "loss"].notna().all()
 
 
-def test_cost_is_36_gradients_a_step():
+def test_short_columns_cost_one_gradient_and_change_nothing(monkeypatch):
+    """Of every column both ends, 36 gradients a step; of short ones the square left out, 20 to 36."""
     net, ours = network(), optimizer("adam")
     run = train(net.objective(), ours, net.w0, 60, record_interval=10)
-    result = integrate(RodFlow(net.objective(), ours), run.window(30), 30, reference=run)
-    assert result.cost.gradients == 36 * 30  # of the first record, half a step shorter, it takes as many steps
-    assert result.cost.hessian_vector_products == 0
+
+    def follow() -> FlowRun:
+        return integrate(RodFlow(net.objective(), ours), run.window(30), 30, reference=run)
+
+    short = follow()
+    monkeypatch.setattr(rod, "SHORT", -1.0)
+    whole = follow()
+    assert whole.cost.gradients == 36 * 30  # of the first record, half a step shorter, it takes as many steps
+    assert 20 * 30 <= short.cost.gradients < 36 * 30
+    assert short.cost.hessian_vector_products == whole.cost.hessian_vector_products == 0
+    close(short.centres, whole.centres, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(

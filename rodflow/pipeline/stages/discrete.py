@@ -61,6 +61,7 @@ def cell_problem(config: Config, cell: Cell, dataset: Path, dtype: str) -> Probl
         getattr(torch, dtype),
         config.device,
         config.chunk_size,
+        config.compile,
     )
 
 

@@ -1,0 +1,138 @@
+"""A function of tensors, replayed: the operations that it carries out, without the Python around them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from rodflow.errors import InvalidInput
+from rodflow.jobs.progress import log
+
+Function = Callable[..., tuple[Tensor, ...]]
+Compile = Literal["auto", "off", "on"]
+COMPILE = ("auto", "off", "on")
+ASIDE = 1.01
+"""Factor of the arguments at which a function is traced: a number that tracing froze is wrong at the arguments."""
+
+
+class Replayed:
+    """``function`` of tensors, which returns tensors, as the list of its operations.
+
+    A small network's gradient spends most of its time in Python, and on a GPU in launching one operation after the
+    other. So for each combination of shapes, dtypes and device that is met, the first call traces the function: what
+    follows carries the same operations out, without the function's Python and without recording a graph for
+    differentiation. On a GPU they are a CUDA graph besides, launched as one. With ``compile="on"`` torch.compile fuses
+    them first, which takes seconds to minutes and a C++ compiler; ``compile="off"`` leaves the function as it is.
+
+    ``function`` has to be pure: it may depend on nothing but its arguments, and on nothing that it reads out of a
+    tensor into Python. Where it cannot be traced, or what was traced gives other numbers at the arguments of the first
+    call, the function is called as it is, and the log says why, once.
+
+    Raises: ``InvalidInput`` for another value of ``compile``.
+    """
+
+    def __init__(self, function: Function, compile: Compile = "auto"):
+        if compile not in COMPILE:
+            raise InvalidInput("compile", compile, f"one of {', '.join(COMPILE)}")
+        self.function, self.compile = function, compile
+        self.refused = ""
+        """Why the function is called as it is, if it is not for ``compile``."""
+        self._ready: dict[tuple, Function] = {}
+
+    @property
+    def replays(self) -> bool:
+        """Whether the function is replayed, as far as is known."""
+        return self.compile != "off" and not self.refused
+
+    def __call__(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        if not self.replays:
+            return self.function(*arguments)
+        key = tuple((a.shape, a.dtype, a.device) for a in arguments)
+        if key not in self._ready:
+            try:
+                self._ready[key] = self._replay(arguments)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # tracing runs the user's code under torch's tracer: anything may be raised
+                self.refused = (str(error).strip() or type(error).__name__).splitlines()[0]
+                log.info("gradients are evaluated operation by operation: %s", self.refused)
+                return self.function(*arguments)
+        return self._ready[key](*arguments)
+
+    def _replay(self, arguments: tuple[Tensor, ...]) -> Function:
+        replay: Function = traced(self.function, arguments)
+        if self.compile == "on":
+            replay = torch.compile(replay)
+        if arguments[0].is_cuda:
+            replay = Recorded(replay, arguments, CudaTape())
+        for found, wanted in zip(replay(*arguments), self.function(*arguments), strict=True):
+            require_same(found, wanted)
+        return replay
+
+
+def traced(function: Function, arguments: tuple[Tensor, ...]) -> fx.GraphModule:
+    """The operations of ``function`` at arguments like these, as a function of these."""
+    aside = [a * ASIDE if a.is_floating_point() else a for a in arguments]
+    with torch.no_grad():
+        return make_fx(function)(*aside)
+
+
+def require_same(found: Tensor, wanted: Tensor) -> None:
+    """Check that two tensors agree to half of their digits. Raises: ``ValueError`` where they do not."""
+    size = float(wanted.abs().nan_to_num(0, 0, 0).max()) if wanted.numel() else 0.0
+    rough = math.sqrt(torch.finfo(wanted.dtype).eps)
+    if not torch.allclose(found, wanted, rtol=rough, atol=rough * size, equal_nan=True):
+        raise ValueError("replayed, it gives other numbers")
+
+
+class Tape(Protocol):
+    """Where work is recorded once and done again with what is then in the same memory."""
+
+    def record(self, work: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """Do the work; its results, in memory that :meth:`play` writes to."""
+
+    def play(self) -> None:
+        """Do the work again."""
+
+
+class CudaTape:
+    """A CUDA graph: all kernels of the work, launched as one."""
+
+    def __init__(self) -> None:
+        self.graph = torch.cuda.CUDAGraph()
+
+    def record(self, work: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # libraries take their workspaces before anything is captured
+            for _ in range(3):
+                work()
+        torch.cuda.current_stream().wait_stream(aside)
+        with torch.cuda.graph(self.graph):
+            return work()
+
+    def play(self) -> None:
+        self.graph.replay()
+
+
+class Recorded:
+    """``function`` at arguments of these shapes, recorded on a tape: arguments are copied in, results copied out."""
+
+    def __init__(self, function: Function, arguments: tuple[Tensor, ...], tape: Tape):
+        self.inputs = [a.clone() for a in arguments]
+        self.sources = list(arguments)  # an argument that is the same tensor as last time, as data are, is in place
+        self.tape = tape
+        self.results = tape.record(lambda: function(*self.inputs))
+
+    def __call__(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        for i, argument in enumerate(arguments):
+            if i == 0 or argument is not self.sources[i]:
+                self.inputs[i].copy_(argument)
+                self.sources[i] = argument
+        self.tape.play()
+        return tuple(result.clone() for result in self.results)
