@@ -90,7 +90,8 @@ class Objective:
             raise InvalidInput("chunk_size", chunk_size, "a positive number of examples, or null")
         self._loss, self._data, self._chunk_size = loss, data, chunk_size
         self._examples = len(data[0]) if data else 1
-        self._at_one, self._at_several = Replayed(self._differentiate_loss, compile), Replayed(self._at_rows, compile)
+        self._at_one = Replayed(self._differentiate_loss, compile)
+        self._at_several = Replayed(self._row_by_row, compile, faster=self._rows_at_once)
         self._flops: float | None = None  # of a gradient, once it is known
         self.cost = Cost()
 
@@ -185,8 +186,12 @@ class Objective:
             loss = self._loss(leaf, *batch)
             return loss.detach(), torch.autograd.grad(loss, leaf)[0]
 
-    def _at_rows(self, points: Tensor, *batch: Tensor) -> tuple[Tensor]:
+    def _row_by_row(self, points: Tensor, *batch: Tensor) -> tuple[Tensor]:
         """The gradients ``[k, d]`` of a batch's summed loss at each row of ``points [k, d]``."""
+        return (torch.stack([self._differentiate_loss(w, *batch)[1] for w in points]),)
+
+    def _rows_at_once(self, points: Tensor, *batch: Tensor) -> tuple[Tensor]:
+        """What :meth:`_row_by_row` gives, each operation for all rows."""
         with torch.enable_grad():
             leaf = points.detach().requires_grad_()
             losses = torch.func.vmap(lambda w: self._loss(w, *batch))(leaf)

@@ -21,25 +21,26 @@ ASIDE = 1.01
 
 
 class Replayed:
-    """``function`` of tensors, which returns tensors, as the list of its operations.
+    """``plain``, a function of tensors that returns tensors, as the list of its operations.
 
     A small network's gradient spends most of its time in Python, and on a GPU in launching one operation after the
     other. So for each combination of shapes, dtypes and device that is met, the first call traces the function: what
-    follows carries the same operations out, without the function's Python and without recording a graph for
+    follows carries out the same operations, without the function's Python and without recording a graph for
     differentiation. On a GPU they are a CUDA graph besides, launched as one. With ``compile="on"`` torch.compile fuses
     them first, which takes seconds to minutes and a C++ compiler; ``compile="off"`` leaves the function as it is.
 
-    ``function`` has to be pure: it may depend on nothing but its arguments, and on nothing that it reads out of a
+    The function has to be pure: it may depend on nothing but its arguments, and on nothing that it reads out of a
     tensor into Python. Where it cannot be traced, or what was traced gives other numbers at the arguments of the first
-    call, the function is called as it is, and the log says why, once.
+    call, the function is called as it is, and the log says why, once. ``faster`` is another way to the same results,
+    traced in the place of ``plain``.
 
     Raises: ``InvalidInput`` for another value of ``compile``.
     """
 
-    def __init__(self, function: Function, compile: Compile = "auto"):
+    def __init__(self, plain: Function, compile: Compile = "auto", faster: Function | None = None):
         if compile not in COMPILE:
             raise InvalidInput("compile", compile, f"one of {', '.join(COMPILE)}")
-        self.function, self.compile = function, compile
+        self.plain, self.compile, self.faster = plain, compile, faster or plain
         self.refused = ""
         """Why the function is called as it is, if it is not for ``compile``."""
         self._ready: dict[tuple, Function] = {}
@@ -51,7 +52,7 @@ class Replayed:
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, ...]:
         if not self.replays:
-            return self.function(*arguments)
+            return self.plain(*arguments)
         key = tuple((a.shape, a.dtype, a.device) for a in arguments)
         if key not in self._ready:
             try:
@@ -61,16 +62,16 @@ class Replayed:
             except Exception as error:  # tracing runs the user's code under torch's tracer: anything may be raised
                 self.refused = (str(error).strip() or type(error).__name__).splitlines()[0]
                 log.info("gradients are evaluated operation by operation: %s", self.refused)
-                return self.function(*arguments)
+                return self.plain(*arguments)
         return self._ready[key](*arguments)
 
     def _replay(self, arguments: tuple[Tensor, ...]) -> Function:
-        replay: Function = traced(self.function, arguments)
+        replay: Function = traced(self.faster, arguments)
         if self.compile == "on":
             replay = torch.compile(replay)
         if arguments[0].is_cuda:
             replay = Recorded(replay, arguments, CudaTape())
-        for found, wanted in zip(replay(*arguments), self.function(*arguments), strict=True):
+        for found, wanted in zip(replay(*arguments), self.plain(*arguments), strict=True):
             require_same(found, wanted)
         return replay
 
