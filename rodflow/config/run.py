@@ -242,8 +242,8 @@ class Config(Strict):
     def discrete_settings(self, cell: Cell) -> dict[str, Any]:
         """All that the discrete run of a cell depends on, its seed and code aside."""
         whole = self.settings
-        kept = ("data", "dtype", "device", "threads", "steps", "record_interval", "flow_start", "loss")
-        kept += ("chunk_size", "compile", "perturbation", "sharpness", "schedule")
+        kept = ["data", "dtype", "device", "threads", "steps", "record_interval", "flow_start", "loss", "chunk_size"]
+        kept += ["compile", "perturbation", "sharpness", "schedule"]
         return {key: whole[key] for key in kept} | {
             "hyperparameters": self.hyperparameters_for(cell.optimizer),
             "sizes": whole["sizes"][cell.architecture],

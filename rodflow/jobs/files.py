@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 LARGEST_TABLE = 10**7
 """Rows of the largest table that is read; a table here has one a record."""
+ROOM = 2**12
+"""Bytes that an HDF5 file takes beside an array's own, or for an attribute; it takes less."""
 
 
 @contextmanager
@@ -157,20 +159,25 @@ def read_model(path: str | Path, model: type[M]) -> M:
 
 
 def write_arrays(path: str | Path, arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> None:
-    """Named arrays and scalar attributes as HDF5.
+    """Named arrays and scalar attributes as HDF5, written array by array.
 
-    Put together in memory: on a full disk the HDF5 library cannot close its file, and takes the process with it.
+    The disk's room is taken first: on a full disk the HDF5 library cannot close its file, and takes the process with
+    it.
     """
     import h5py  # here: figures do without
 
-    content = io.BytesIO()
-    with h5py.File(content, "w") as file:
-        for name, array in arrays.items():
-            file.create_dataset(name, data=array)
-        for name, value in attributes.items():
-            file.attrs[name] = value
-    with atomic(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    room = sum(array.nbytes + ROOM for array in arrays.values()) + ROOM * (1 + len(attributes))
+    empty = io.BytesIO()
+    h5py.File(empty, "w").close()
+    with atomic(path) as temporary, open(temporary, "w+b", buffering=0) as stream:
+        stream.write(empty.getbuffer())
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(stream.fileno(), 0, room)
+        with h5py.File(stream, "r+") as file:
+            for name, array in arrays.items():
+                file.create_dataset(name, data=array)
+            for name, value in attributes.items():
+                file.attrs[name] = value
 
 
 def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -82,7 +82,7 @@ class DiscreteRun:
     ``w*_t = (w_{t-1} + 2 w_t + w_{t+1}) / 4``. At each of ``record_steps`` ``[R]``: the state at ``states``, the
     centre w*_t in ``midpoints [R, d]``, there the largest eigenvalues ``sharpness [R, count]`` of
     ``lr P^-1/2 H P^-1/2`` at that step's rate, and ``oscillation_along_sharpest [R]``, the oscillation's part along
-    the first eigenvector.
+    the first eigenvector. A run that was read from a file has of its ``states`` the weights alone.
     After a divergence, at step ``diverged_at``, what was not reached is NaN.
     ``perturbation`` is the largest relative error that was put on each weight after each step.
     """

@@ -43,7 +43,7 @@ class Replayed:
         self.plain, self.compile, self.faster = plain, compile, faster or plain
         self.refused = ""
         """Why the function is called as it is, if it is not for ``compile``."""
-        self._ready: dict[tuple, Function] = {}
+        self._ready: dict[tuple[object, ...], Function] = {}
 
     @property
     def replays(self) -> bool:

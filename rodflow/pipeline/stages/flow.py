@@ -23,7 +23,7 @@ from rodflow.optimizers.step_map import StepMap
 from rodflow.pipeline.layout import checkpoint_file
 from rodflow.pipeline.memory import naming_chunk_size
 from rodflow.pipeline.provenance import fingerprint, flow_code, provenance
-from rodflow.pipeline.run_file import load, require_fit
+from rodflow.pipeline.run_file import load_once, require_fit
 from rodflow.pipeline.stages.discrete import cell_optimizer, cell_problem, start_step
 from rodflow.training.objective import Cost, Objective
 
@@ -54,7 +54,7 @@ def run_flow(config: Config, cell: Cell, flow: str, dataset: Path, discrete: Pat
     settings = config.flow_settings(cell, flow)
     solver = dict(settings["solver"])
     problem = cell_problem(config, cell, dataset, solver.pop("dtype", config.flow_dtype))
-    run = load(discrete)
+    run = load_once(discrete)
     require_fit(run, discrete, problem.w0.numel(), step_map.threshold, start, config.steps, config.record_interval)
     device = str(problem.w0.device)
     key = fingerprint(
