@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from rodflow.config.schema import Sizes
 from rodflow.errors import InvalidInput
+from rodflow.jobs.progress import log
 from rodflow.problems import architectures, datasets
 from rodflow.training.objective import Objective, flat_parameters
 from rodflow.training.replay import Compile
@@ -23,13 +25,24 @@ class Problem:
     w0: Tensor
 
 
-def resolve_device(device: str) -> torch.device:
-    """``auto`` is a GPU where there is one. Raises ``InvalidInput`` for ``cuda`` without one."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+GPU_FLOPS = 1e8
+"""Floating-point operations of a gradient from which on a GPU gains: starting the operations of a smaller one takes
+longer there than a processor core takes for all of them.
+"""
+
+
+def resolve_device(device: str, flops: Callable[[], float]) -> torch.device:
+    """``auto`` is a GPU where there is one and a gradient has enough ``flops`` to gain; the log says which.
+
+    Raises ``InvalidInput`` for ``cuda`` without one.
+    """
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidInput("device", "cuda", "auto or cpu (torch sees no GPU on this machine)")
-    return torch.device(device)
+    if device == "auto" and torch.cuda.is_available():
+        size = flops()
+        device = "cuda" if size >= GPU_FLOPS else "cpu"
+        log.info("device %s: a gradient takes %.1g operations, and a GPU gains from %.1g on", device, size, GPU_FLOPS)
+    return torch.device("cpu" if device == "auto" else device)
 
 
 def image_problem(
@@ -45,13 +58,19 @@ def image_problem(
 ) -> Problem:
     """A network on images. The same ``seed`` gives the same initial weights, rounded to ``dtype``."""
     _, channels, side, _ = images.x.shape
-    where = resolve_device(device)
     sizes = Sizes().model_dump().get(architecture, {}) if sizes is None else sizes
     module = architectures.build(architecture, channels, side, images.classes, seed, **sizes)
-    x = torch.as_tensor(images.x).to(where, dtype)
-    y = torch.as_tensor(images.y).to(where)
-    objective = Objective.from_module(module, x, y, loss, chunk_size, compile)
-    return Problem(objective, flat_parameters(module).to(where, dtype))
+    x, y, w0 = torch.as_tensor(images.x).to(dtype), torch.as_tensor(images.y), flat_parameters(module).to(dtype)
+
+    def objective(where: torch.device) -> Objective:
+        return Objective.from_module(module, x.to(where), y.to(where), loss, chunk_size, compile)
+
+    def gradient_flops() -> float:
+        nowhere = torch.device("meta")
+        return objective(nowhere).gradient_flops(w0.to(nowhere))
+
+    where = resolve_device(device, gradient_flops)
+    return Problem(objective(where), w0.to(where))
 
 
 def digits(architecture: str = "mlp", examples: int = 500, **settings: Any) -> Problem:

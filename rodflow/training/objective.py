@@ -11,6 +11,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from rodflow.errors import InvalidInput
+from rodflow.jobs.progress import log
 from rodflow.training.replay import Compile, Replayed
 
 
@@ -71,7 +72,8 @@ class Objective:
 
     ``loss(w, *batch)`` is a *sum* over the examples of a batch; the objective is that sum over all of ``data``
     divided by the number of examples. With ``chunk_size`` the examples are visited in chunks and the results
-    added up, so that a full batch larger than memory works; the value is the same up to rounding.
+    added up, so that a full batch larger than memory works; the value is the same up to rounding. Where a device runs
+    out of memory all the same, ``chunk_size`` is halved, and the log says so.
     A function without data (a toy landscape) is ``Objective(function)``.
 
     Shapes: w ``[d]``, values ``[]``, gradients ``[d]``; dtype and device are those of w and ``data``.
@@ -129,14 +131,37 @@ class Objective:
         return cls(batch_loss, (x, y), chunk_size, compile)
 
     def _batches(self) -> Iterator[tuple[Tensor, ...]]:
-        size = self._chunk_size or self._examples
-        if not self._data or size >= self._examples:
-            yield self._data
+        if self._data and self._in_chunks:
+            assert self._chunk_size is not None
+            yield from zip(*(torch.split(part, self._chunk_size) for part in self._data), strict=True)
         else:
-            yield from zip(*(torch.split(part, size) for part in self._data), strict=True)
+            yield self._data
 
     def _mean(self, evaluate: Callable[..., tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """Sum ``evaluate(*batch)`` over the batches and divide by the number of examples."""
+        """Sum ``evaluate(*batch)`` over the batches and divide by the number of examples; in smaller batches, where a
+        device has no memory for these.
+        """
+        while True:
+            try:
+                return self._mean_of_batches(evaluate)
+            except torch.OutOfMemoryError:
+                self._halve_chunks()
+
+    def _halve_chunks(self) -> None:
+        """Visit half as many examples at once from now on; called for an error, which a single example raises again."""
+        held = min(self._chunk_size or self._examples, self._examples)
+        if held == 1:
+            raise
+        self._chunk_size = (held + 1) // 2
+        self._at_one.forget()
+        self._at_several.forget()
+        log.warning("the device has no memory for %d examples at once: going on with %d", held, self._chunk_size)
+
+    @property
+    def _in_chunks(self) -> bool:
+        return self._chunk_size is not None and self._chunk_size < self._examples
+
+    def _mean_of_batches(self, evaluate: Callable[..., tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         total: tuple[Tensor, ...] | None = None
         for batch in self._batches():
             part = evaluate(*batch)
@@ -173,10 +198,13 @@ class Objective:
         if w.numel() > BATCHED_WEIGHTS or not self._at_several.replays:
             return False
         if self._flops is None:
-            self._flops = self._gradient_flops(w)
+            self._flops = self.gradient_flops(w)
         return self._flops <= BATCHED_FLOPS
 
-    def _gradient_flops(self, w: Tensor) -> float:
+    def gradient_flops(self, w: Tensor) -> float:
+        """The floating-point operations of a gradient in matrix products and convolutions; also for tensors without
+        data, of the device "meta". Not added to ``cost``.
+        """
         return flops(lambda: self._mean(lambda *batch: self._differentiate_loss(w, *batch)))
 
     def _differentiate_loss(self, w: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -203,14 +231,24 @@ class Objective:
         Reverse over reverse differentiation: the products share the graph of the one gradient, so each costs
         about two gradients. In chunks the graph is rebuilt for each product, so that memory stays that of a chunk.
         """
-        if self._chunk_size and self._chunk_size < self._examples:
+        if self._in_chunks:
             return self.gradient(w), lambda v: self.hessian_vector_product(w, v)
+        try:
+            leaf, gradient = self._differentiable_gradient(w, *self._data)
+        except torch.OutOfMemoryError:
+            self._halve_chunks()
+            return self.linearise(w)
         self.cost.gradients += 1
-        leaf, gradient = self._differentiable_gradient(w, *self._data)
 
         def product(v: Tensor) -> Tensor:
-            self.cost.hessian_vector_products += 1
-            return self._differentiate(gradient, leaf, v, retain_graph=True) / self._examples
+            if not self._in_chunks:
+                try:
+                    derivative = self._differentiate(gradient, leaf, v, retain_graph=True) / self._examples
+                    self.cost.hessian_vector_products += 1
+                    return derivative
+                except torch.OutOfMemoryError:
+                    self._halve_chunks()
+            return self.hessian_vector_product(w, v)
 
         return gradient.detach() / self._examples, product
 
@@ -254,7 +292,7 @@ class Objective:
         floating-point operations (matrix products and convolutions); 1 for a loss that has none. Not added to ``cost``.
         """
         before = self.cost.copy()
-        gradient = self._gradient_flops(w)
+        gradient = self.gradient_flops(w)
         both = flops(lambda: self.hessian_vector_product(w, w))
         self.cost = before
         return both / gradient - 1 if gradient else 1.0

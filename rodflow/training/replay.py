@@ -65,6 +65,10 @@ class Replayed:
                 return self.plain(*arguments)
         return self._ready[key](*arguments)
 
+    def forget(self) -> None:
+        """Let go of what was traced, and of its memory."""
+        self._ready.clear()
+
     def _replay(self, arguments: tuple[Tensor, ...]) -> Function:
         replay: Function = traced(self.faster, arguments)
         if self.compile == "on":

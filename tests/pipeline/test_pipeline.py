@@ -102,7 +102,7 @@ def test_same_config_gives_the_same_tables(tmp_path):
 def test_cuda_without_a_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="device: got 'cuda'"):
-        resolve_device("cuda")
+        resolve_device("cuda", lambda: 1e12)
 
 
 @pytest.mark.parametrize(

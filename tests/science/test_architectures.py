@@ -8,7 +8,8 @@ from torch.func import grad, jvp
 
 from rodflow.errors import InvalidInput
 from rodflow.problems.architectures import Attention, LayerNorm, build
-from rodflow.training.objective import flat_parameters
+from rodflow.problems.images import digits, resolve_device
+from rodflow.training.objective import Objective, flat_parameters
 
 ARCHITECTURES = ["mlp", "cnn", "vit"]
 
@@ -122,3 +123,22 @@ def test_bad_sizes_are_refused(architecture, sizes, key):
     with pytest.raises(InvalidInput) as caught:
         build(architecture, 1, 4, 3, 0, **(SIZES.get(architecture, {}) | sizes))
     assert caught.value.key == key
+
+
+@pytest.mark.parametrize(("architecture", "examples", "device"), [("mlp", 100, "cpu"), ("cnn", 2000, "cuda")])
+def test_device_auto_is_a_gpu_only_where_the_network_is_large(monkeypatch, caplog, architecture, examples, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    small = {"mlp": {"widths": (8,)}, "cnn": {"filters": (16, 32), "dense": 32}}[architecture]
+    problem = digits(architecture, 50, sizes=small, device="cpu")
+    per_example = problem.objective.gradient_flops(problem.w0) / 50
+    with caplog.at_level("INFO"):
+        assert resolve_device("auto", lambda: examples * per_example).type == device
+    assert f"device {device}" in caplog.text
+
+
+def test_operations_are_counted_without_data():
+    """On the device "meta", as on another."""
+    problem = digits("vit", 20, device="cpu")
+    x, y = problem.objective._data
+    nowhere = Objective(problem.objective._loss, (x.to("meta"), y.to("meta")))
+    assert nowhere.gradient_flops(problem.w0.to("meta")) == problem.objective.gradient_flops(problem.w0) > 0

@@ -174,3 +174,58 @@ def test_third_derivatives_of_losses_that_run_out_of_derivatives(loss):
     products, third = Objective(loss).third_derivatives(w, u)
     torch.testing.assert_close(products, torch.func.hessian(loss)(w))
     torch.testing.assert_close(third, torch.func.jacrev(torch.func.hessian(loss))(w))
+
+
+class Small:
+    """A device that has memory for so many examples: a network's loss that runs out of it beyond."""
+
+    def __init__(self, net, room):
+        self.net, self.room, self.sums = net, room, net.objective(2)._loss
+
+    def __call__(self, w, x, y):
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError("out of memory")
+        return self.sums(w, x, y)
+
+
+@pytest.mark.parametrize("compile", ["auto", "off"])
+@pytest.mark.parametrize("ask", ["value", "gradient", "gradients", "hessian_vector_product", "linearise"])
+def test_without_memory_examples_are_visited_in_smaller_chunks(ask, compile, caplog):
+    """Seven examples, room for three: 4, then 2 at once, said once each, and the right numbers."""
+    net = network()
+    w, v = net.w0, torch.ones_like(net.w0)
+    small, whole = Objective(Small(net, 3), (net.x, net.y), compile=compile), net.objective()
+    asked = {
+        "value": lambda o: o.value(w),
+        "gradient": lambda o: o.gradient(w),
+        "gradients": lambda o: torch.stack(o.gradients([w, 2 * w])),
+        "hessian_vector_product": lambda o: o.hessian_vector_product(w, v),
+        "linearise": lambda o: o.linearise(w)[1](v),
+    }[ask]
+    for _ in range(2):
+        close(asked(small), asked(whole))
+    said = [record.message for record in caplog.records if record.name == "rodflow"]
+    assert said == [f"the device has no memory for {n} examples at once: going on with {m}" for n, m in ((7, 4), (4, 2))]
+
+
+def test_a_product_without_memory_is_taken_in_chunks(monkeypatch):
+    """The gradient's graph fits, its derivative does not."""
+    net = network()
+    v = torch.ones_like(net.w0)
+    objective, plain = net.objective(), Objective._differentiate
+    product = objective.linearise(net.w0)[1]
+
+    def differentiate(gradient, leaf, v, **settings):
+        if not objective._in_chunks:
+            raise torch.OutOfMemoryError("out of memory")
+        return plain(gradient, leaf, v, **settings)
+
+    monkeypatch.setattr(objective, "_differentiate", differentiate)
+    close(product(v), net.hessian(net.w0) @ v)
+    assert objective._chunk_size == 4
+
+
+def test_no_memory_for_one_example_is_an_error():
+    net = network()
+    with pytest.raises(torch.OutOfMemoryError):
+        Objective(Small(net, 0), (net.x, net.y)).gradient(net.w0)
