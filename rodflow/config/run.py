@@ -18,6 +18,7 @@ from rodflow.config.schema import (
     Count,
     Data,
     FlowName,
+    FlowPrecision,
     HyperparameterChanges,
     Hyperparameters,
     LandscapeName,
@@ -83,8 +84,8 @@ class Config(Strict):
     """Precision of the discrete runs."""
     perturbation: NotNegative = 0.0
     """Relative error that is put on every weight after each discrete step."""
-    flow_dtype: Precision = "float64"
-    """Precision of the flows; ``solvers`` may name another for one of them."""
+    flow_dtype: FlowPrecision = "float64"
+    """Precision of the flows; mixed: states in float64, gradients in float32. ``solvers`` may name another for one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where training and flows run; auto: on a GPU where there is one."""
     threads: Annotated[int, Field(ge=1, le=1024)] = 1

@@ -25,6 +25,8 @@ else:
         str, Field(pattern=f"^({'|'.join(catalogue.ARCHITECTURES)})-({'|'.join(catalogue.OPTIMIZERS)})$")
     ]
 Precision = Literal["float32", "float64"]
+FlowPrecision = Literal["float32", "float64", "mixed"]
+"""Of a flow; mixed: its states in float64, the network's gradients in float32."""
 
 
 def number(value: Any) -> Any:
@@ -179,7 +181,7 @@ class Sharpness(Strict):
 class SolverSettings(Strict):
     """Changes of a flow's solver (``rodflow.flows.base.Solver``) and of its settings; null: as the flow has them."""
 
-    dtype: Precision | None = None
+    dtype: FlowPrecision | None = None
     """Precision of the flow, in place of ``flow_dtype``."""
     method: Literal["euler", "midpoint", "heun2", "heun3", "rk4", "dopri5", "bosh3", "rkc2"] | None = None
     """The solver's method."""

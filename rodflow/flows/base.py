@@ -56,19 +56,20 @@ class Solver:
             if not getattr(self, name) > 0:
                 raise InvalidInput(name, getattr(self, name), "a positive number")
 
-    def advance(self, field: Field, y: Tensor, t0: float, t1: float) -> Tensor:
-        """y at t1 from y at t0 along dy/dt = field(t, y).
+    def advance(self, field: Field, y: Tensor, t0: float, t1: float, epsilon: float = 0.0) -> Tensor:
+        """y at t1 from y at t0 along dy/dt = field(t, y), whose relative rounding error is ``epsilon``, or y's.
 
         Raises: ``FlowDiverged`` when the solver cannot reach t1.
         """
         # below rounding no step, however short, meets a tolerance
-        atol = max(self.atol, 10 * torch.finfo(y.dtype).eps)
+        epsilon = max(epsilon, torch.finfo(y.dtype).eps)
+        atol = max(self.atol, 10 * epsilon)
         if self.method in ADAPTIVE_METHODS:
             field = self._limited(field, t0, t1)
         with torch.no_grad():
             if self.method == "rkc2":
                 try:
-                    return RKC2(field, t0, y, self.rtol, atol, self.step).advance(t1)
+                    return RKC2(field, t0, y, self.rtol, atol, self.step, epsilon).advance(t1)
                 except SolverStopped as error:
                     raise FlowDiverged(str(error)) from error
             return self._torchdiffeq(field, y, t0, t1, atol)
@@ -185,7 +186,11 @@ class Flow:
 
     def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
         """y at time t1 from y at time t0. Raises: ``FlowDiverged``."""
-        return self.solver.advance(self.field, y, t0, t1)
+        return self.solve(self.field, y, t0, t1)
+
+    def solve(self, field: Field, y: Tensor, t0: float, t1: float) -> Tensor:
+        """y at time t1 from y at time t0 by the solver, along a ``field`` that is made of gradients."""
+        return self.solver.advance(field, y, t0, t1, self.dynamics.objective.epsilon(y))
 
     def centre(self, y: Tensor) -> State:
         """The slow part of the state: what the discrete run's midpoints are compared with."""

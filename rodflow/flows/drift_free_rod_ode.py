@@ -56,9 +56,12 @@ class DriftFreeRodODE(NoisyFlow):
         return torch.cat([pack(*here) - a, a])
 
     def phi(self, t: float | Tensor, y: Tensor) -> Tensor:
-        """The increments of c and a over one step: (even, -2a - odd), from two gradients."""
+        """The increments of c and a over one step: (even, -2a - odd), from two gradients; see :meth:`_derived`."""
         c, a = y.chunk(2)
-        stretch = self.dynamics.stretch(self.layout.split(c)[0], self.layout.split(a)[0])
+        z, rod = self.layout.split(c)[0], self.layout.split(a)[0]
+        if self.dynamics.wants_derivative(z, rod):
+            return self._derived(t, c, a)
+        stretch = self.dynamics.stretch(z, rod)
         end = self._stretched(c, a, stretch)
         plus, minus = self._increments(t, c + end, c - end)
         change = torch.empty_like(y)  # in place, since a pass over memory takes as long as many an example's gradient
@@ -66,6 +69,20 @@ class DriftFreeRodODE(NoisyFlow):
         torch.add(plus, minus, out=even).div_(2)
         torch.sub(minus, plus, out=odd).div_(2 * stretch).sub_(a, alpha=2)
         return change
+
+    def _derived(self, t: float | Tensor, c: Tensor, a: Tensor) -> Tensor:
+        """:meth:`phi` with the odd part from a Hessian-vector product at c, which cancels no digits; the even part is
+        the increment at c where a is too short for two ends to differ from it.
+        """
+        z, nu = self.layout.split(c)
+        here, along = self.dynamics.linearise(z, nu.clamp(min=0), t)
+        rod, rod_nu = self.layout.split(a)
+        even = here
+        if self.dynamics.stretch(z, rod) == 1:
+            end = self._stretched(c, a, a.new_ones(()))
+            plus, minus = self._increments(t, c + end, c - end)
+            even = (plus + minus) / 2
+        return torch.cat([even, -2 * a - along(rod, rod_nu)])
 
     def round(self, t: float, y: Tensor) -> Tensor:
         """y with the rounding errors of the discrete run's step to t, a whole number, added to a's weights."""

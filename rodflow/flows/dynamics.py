@@ -46,15 +46,26 @@ class Dynamics:
     def stretch(self, centre: Tensor, part: Tensor) -> Tensor:
         """The factor, one or more, by which to lengthen ``part`` before taking a difference at ``centre`` ± part.
 
-        Both ``[n]``; the weights of the part become sqrt(epsilon) times as long as the centre's, epsilon the dtype's:
-        below, the difference of two increments is rounding noise. One where the part's weights are zero.
+        Both ``[n]``; the weights of the part become sqrt(epsilon) times as long as the centre's, epsilon the rounding
+        error of the objective: below, the difference of two increments is rounding noise. One where the part's weights
+        are zero.
         """
-        length, finfo = self.weights(part).norm(), torch.finfo(part.dtype)
-        shortest = math.sqrt(finfo.eps) * self.weights(centre).norm()
-        return torch.where(length > 0, shortest / length, 1.0).clamp(1.0, finfo.tiny**-0.5)
+        w = self.weights(centre)
+        length, shortest = self.weights(part).norm(), math.sqrt(self.objective.epsilon(w)) * w.norm()
+        return torch.where(length > 0, shortest / length, 1.0).clamp(1.0, torch.finfo(w.dtype).tiny ** -0.5)
 
-    def linearise(self, z: Tensor, nu: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
-        """G, the increment of nu, and the product v ``[n]`` -> (dG/dz) v ``[n]`` at fixed nu.
+    def wants_derivative(self, centre: Tensor, part: Tensor) -> bool:
+        """Whether the difference of the increments at ``centre`` ± part should be a derivative.
+
+        So in mixed precision, up to epsilon^(1/3) of the centre's length: there the gradients' rounding errors are as
+        large a share of the difference as what a derivative leaves out, and the states have digits for neither.
+        """
+        w = self.weights(centre)
+        epsilon = self.objective.epsilon(w)
+        return epsilon > torch.finfo(w.dtype).eps and bool(self.weights(part).norm() <= epsilon ** (1 / 3) * w.norm())
+
+    def linearise(self, z: Tensor, nu: Tensor, t: float | Tensor) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
+        """G and the increment of nu, one vector, and how it changes along a direction v ``[n]`` of z and another of nu.
 
         The chain rule through the optimizer is torch's (its double-backward form, several times faster here than
         forward mode); the Hessian-vector product is the objective's.
@@ -62,17 +73,14 @@ class Dynamics:
         state = self.state(z, nu)
         gradient, hessian = self.objective.linearise(state.w)
 
-        def increment(w: Tensor, m: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-            dw, dm, _ = self.optimizer.increment(State(w, m, nu), gradient, t)
-            return dw, dm
+        def increment(w: Tensor, m: Tensor, nu: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+            return tuple(self.optimizer.increment(State(w, m, nu), gradient, t))
 
-        def jacobian_product(v: Tensor) -> Tensor:
-            vw, vm, _ = self.state(v, nu)
-            point, direction = (state.w, state.m, gradient), (vw, vm, hessian(vw))
-            return torch.cat(jvp(increment, point, direction)[1])
+        def derivative(v: Tensor, vnu: Tensor) -> Tensor:
+            direction = self.state(v, vnu)
+            return torch.cat(jvp(increment, (*state, gradient), (*direction, hessian(direction.w)))[1])
 
-        dw, dm, dnu = self.optimizer.increment(state, gradient, t)
-        return torch.cat([dw, dm]), dnu, jacobian_product
+        return torch.cat(self.optimizer.increment(state, gradient, t)), derivative
 
     def metric(self, nu: Tensor, t: float | Tensor, like: Tensor) -> Tensor:
         """The scale of each phase-space coordinate ``[n]``: P^1/2 for w, and lr P^-1/2 for m, lr the rate at t.

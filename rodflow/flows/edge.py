@@ -69,7 +69,7 @@ class EdgeFlow(NoisyFlow):
         """The increments of (c, u, ln r) over one step, from two gradients."""
         c, u, log_length, nu = self.layout.split(y)
         u = u / u.norm()
-        length = torch.maximum(log_length.exp(), math.sqrt(torch.finfo(y.dtype).eps) * c.norm())
+        length = torch.maximum(log_length.exp(), math.sqrt(self.dynamics.objective.epsilon(c)) * c.norm())
         plus, minus = self.dynamics.increments([(c + end * u, nu) for end in (length, -length)], t)
         h = (minus - plus) / (2 * length)  # lr times the Hessian's action
         s = u @ h

@@ -74,7 +74,7 @@ class NoisyFlow(Flow):
 
     def unit(self, y: Tensor, t0: float, t1: float) -> Tensor:
         """y at t1 from y at t0, no more than a unit of time later."""
-        return self.solver.advance(self.field, y, t0, t1)
+        return self.solve(self.field, y, t0, t1)
 
     def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
         while t0 < t1:

@@ -37,7 +37,8 @@ class RKC2:
     not bear grow, are seen by the error estimate, and shorten it.
 
     Parameters: the field ``f(t, y)``, with t a tensor ``[]`` and y ``[n]``, of one dtype; the time ``t`` and state
-    ``y`` of the start; tolerances; the longest step ``max_step``, in units of t.
+    ``y`` of the start; tolerances; the longest step ``max_step``, in units of t; the relative rounding error
+    ``epsilon`` of f, which is y's unless it is larger.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class RKC2:
         rtol: float,
         atol: float,
         max_step: float = math.inf,
+        epsilon: float = 0.0,
     ):
         self.field, self.rtol, self.atol, self.max_step = field, rtol, atol, max_step
+        self.epsilon = max(epsilon, torch.finfo(y.dtype).eps)
         self.t, self.y, self.h = float(t), y, min(1.0, max_step)
         self.velocity = self._field(t, y)
         self.direction: Tensor | None = None
@@ -97,7 +100,7 @@ class RKC2:
 
     def _estimate_radius(self) -> None:
         """The spectral radius of the Jacobian of f at y, by power iteration; the last direction is the first guess."""
-        length = math.sqrt(torch.finfo(self.y.dtype).eps) * max(float(self.y.norm()), 1e-3)
+        length = math.sqrt(self.epsilon) * max(float(self.y.norm()), 1e-3)
         direction, iterations = (self.velocity, POWER_ITERATIONS) if self.direction is None else (self.direction, 1)
         for _ in range(iterations):
             norm = float(direction.norm())

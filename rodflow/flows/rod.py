@@ -149,7 +149,7 @@ class RodFlow(Flow):
 
     def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
         if self.closure == "one_column":
-            return self.solver.advance(self.one_column, y, t0, t1)
+            return self.solve(self.one_column, y, t0, t1)
         beginnings, h = equal_steps(t0, t1, self.solver.step)
         point = self.point(y)
         for t in beginnings:
@@ -213,13 +213,14 @@ class RodFlow(Flow):
         """dy/dt of the closure with one column."""
         z, columns, nu = self.point(y)
         delta = columns[:, 0]
-        plus, dnu_plus, jacobian_plus = self.dynamics.linearise(z + delta, nu, t)
-        minus, dnu_minus, jacobian_minus = self.dynamics.linearise(z - delta, nu, t)
-        mean = (plus + minus) / 2
-        dz = mean - (jacobian_plus(mean) + jacobian_minus(mean)) / 4
+        (plus, along_plus), (minus, along_minus) = (self.dynamics.linearise(z + end, nu, t) for end in (delta, -delta))
+        mean, fixed = (plus + minus) / 2, torch.zeros_like(nu)
+        (plus, _), (minus, _), (dz, dnu) = (torch.tensor_split(part, [len(z)]) for part in (plus, minus, mean))
+        change = along_plus(dz, fixed) + along_minus(dz, fixed)
+        dz = dz - change[: len(z)] / 4
         scale = self.dynamics.metric(nu, t, z)
         ddelta = rank_one_projection(scale * plus, scale * minus, scale * delta) / scale
-        return torch.cat([dz, ddelta, (dnu_plus + dnu_minus) / 2])
+        return torch.cat([dz, ddelta, dnu])
 
 
 def truncate(columns: Tensor, scale: Tensor, rank: int) -> Tensor:

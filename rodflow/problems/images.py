@@ -55,12 +55,19 @@ def image_problem(
     device: str = "auto",
     chunk_size: int | None = None,
     compile: Compile = "auto",
+    gradient_dtype: torch.dtype | None = None,
 ) -> Problem:
-    """A network on images. The same ``seed`` gives the same initial weights, rounded to ``dtype``."""
+    """A network on images. The same ``seed`` gives the same initial weights, rounded to ``dtype``; the network is
+    evaluated in ``gradient_dtype``, if that is given, and else in ``dtype`` too.
+    """
     _, channels, side, _ = images.x.shape
     sizes = Sizes().model_dump().get(architecture, {}) if sizes is None else sizes
     module = architectures.build(architecture, channels, side, images.classes, seed, **sizes)
-    x, y, w0 = torch.as_tensor(images.x).to(dtype), torch.as_tensor(images.y), flat_parameters(module).to(dtype)
+    x, y, w0 = (
+        torch.as_tensor(images.x).to(gradient_dtype or dtype),
+        torch.as_tensor(images.y),
+        flat_parameters(module).to(dtype),
+    )
 
     def objective(where: torch.device) -> Objective:
         return Objective.from_module(module, x.to(where), y.to(where), loss, chunk_size, compile)

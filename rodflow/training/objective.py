@@ -76,7 +76,8 @@ class Objective:
     out of memory all the same, ``chunk_size`` is halved, and the log says so.
     A function without data (a toy landscape) is ``Objective(function)``.
 
-    Shapes: w ``[d]``, values ``[]``, gradients ``[d]``; dtype and device are those of w and ``data``.
+    Shapes: w ``[d]``, values ``[]``, gradients ``[d]``; dtype and device are those of w and ``data``. A module's data
+    may be of fewer digits than w: the module is then evaluated in theirs, and gradients are returned in w's dtype.
     ``cost`` counts full-batch evaluations since construction. ``compile``: how gradients are evaluated, see
     :class:`rodflow.training.replay.Replayed`; the loss has to be pure there.
     """
@@ -124,11 +125,15 @@ class Objective:
         }
 
         def batch_loss(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
-            pieces = torch.split(w, sizes)
+            pieces = torch.split(w.to(x.dtype) if x.is_floating_point() else w, sizes)
             parameters = {name: p.view(shape) for (name, shape, _), p in zip(layout, pieces, strict=True)}
             return criterion(functional_call(module, (parameters, buffers), (x,)), y)
 
         return cls(batch_loss, (x, y), chunk_size, compile)
+
+    def epsilon(self, w: Tensor) -> float:
+        """The relative rounding error of what is evaluated at w: that of w's dtype or the data's, the larger."""
+        return max(torch.finfo(part.dtype).eps for part in (w, *self._data) if part.is_floating_point())
 
     def _batches(self) -> Iterator[tuple[Tensor, ...]]:
         if self._data and self._in_chunks:

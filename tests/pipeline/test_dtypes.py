@@ -56,16 +56,17 @@ def test_discrete_runs(folder, name):
     assert 0 < apart(single.loss.double(), double.loss) < LOSS
 
 
+@pytest.mark.parametrize("fewer", ["float32", "mixed"])
 @pytest.mark.parametrize(("name", "flow"), MODELLED)
-def test_flows(folder, tmp_path, name, flow):
-    """Of the run in float32, as in the default config."""
+def test_flows(folder, tmp_path, name, flow, fewer):
+    """Of the run in float32, as in the default config; in mixed precision gradients alone have fewer digits."""
     series = {}
-    for dtype in ("float32", "float64"):
+    for dtype in (fewer, "float64"):
         file = tmp_path / f"{dtype}.parquet"
         cell, run = Cell("mlp", name, 0), folder / f"{name}-float32.h5"
         run_flow(config("float32", dtype), cell, flow, folder / "dataset.npz", run, file)
         series[dtype] = pd.read_parquet(file)
-    single, double = series["float32"], series["float64"]
+    single, double = series[fewer], series["float64"]
     error, sharpness = FLOWS[flow]
     assert 0 < (single["relative_error"] - double["relative_error"]).abs().max() < error
     assert apart(single["sharpness"], double["sharpness"]) < sharpness

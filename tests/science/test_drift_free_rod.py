@@ -15,6 +15,7 @@ from rodflow.errors import InvalidInput
 from rodflow.flows.base import Solver
 from rodflow.flows.drift_free_rod import DriftFreeRod
 from rodflow.flows.drift_free_rod_ode import DriftFreeRodODE, alternating_part, half_band
+from rodflow.flows.dynamics import Dynamics
 from rodflow.flows.integrate import integrate
 from rodflow.optimizers.family import Adam, RMSProp
 from rodflow.training.discrete import train
@@ -189,6 +190,46 @@ def test_a_short_rod_grows_in_single_precision_too(make):
         lengths.append(float(flow.rod(flow.advance(y, 0, 10)).norm()))
     assert lengths[0] == pytest.approx(lengths[1], rel=1e-3)
     assert lengths[1] == pytest.approx(1e-8 * 1.2**10, rel=0.05)
+
+
+@pytest.mark.parametrize("name", LEARNING_RATES)
+@pytest.mark.parametrize("share", [1e-5, 1e-3])
+def test_the_odd_part_is_a_derivative_where_a_difference_would_cancel(monkeypatch, name, share):
+    """In double precision both are right: they differ by the rod's cube; below sqrt(epsilon) no end is evaluated."""
+    net, ours = network(), optimizer(name)
+    states = run_states(net.objective(), ours, net.w0, 20)
+    flow = DriftFreeRodODE(net.objective(), ours)
+    c, _ = flow.start(window(states[2:19], 10)).chunk(2)
+    z, nu = flow.layout.split(c)
+    a = share * torch.cat([random(len(z)) * z.norm() / len(z) ** 0.5, 0.01 * nu])
+    y = torch.cat([c, a])
+    difference = flow.phi(10.0, y)
+    monkeypatch.setattr(flow.dynamics, "wants_derivative", lambda centre, part: True)
+    before = flow.dynamics.objective.cost.copy()
+    derivative = flow.phi(10.0, y)
+    spent = flow.dynamics.objective.cost - before
+    assert (spent.gradients, spent.hessian_vector_products) == (3, 1)
+    even, odd = (difference - derivative).chunk(2)
+    scale = difference.chunk(2)[1].norm()
+    assert even.norm() < 1e-12 * difference.chunk(2)[0].norm()
+    assert odd.norm() < (1000 * share**2 + 1e-8) * scale
+
+
+def test_mixed_precision_is_gradients_in_single_precision():
+    """Weights in float64 and images in float32: the numbers are float32's, in the dtype of the weights."""
+    net = network()
+    single, mixed = (
+        Objective.from_module(net.module, net.x.float(), net.y, compile=setting) for setting in ("off", "auto")
+    )
+    w, v = net.w0.float().double(), torch.ones_like(net.w0)
+    close(mixed.gradient(w), single.gradient(w.float()).double(), rtol=1e-6, atol=1e-8)
+    assert (mixed.gradient(w) - net.objective().gradient(w)).norm() > 1e-9  # and not of double precision
+    close(mixed.linearise(w)[1](v), single.linearise(w.float())[1](v.float()).double(), rtol=1e-5, atol=1e-7)
+    assert mixed.gradient(w).dtype == mixed.linearise(w)[1](v).dtype == torch.float64
+    assert mixed.epsilon(w) == torch.finfo(torch.float32).eps
+    dynamics = Dynamics(mixed, optimizer("gd"))
+    assert dynamics.wants_derivative(w, 1e-3 * w) and not dynamics.wants_derivative(w, 0.1 * w)
+    assert not Dynamics(net.objective(), optimizer("gd")).wants_derivative(w, 1e-3 * w)
 
 
 def test_order_three_of_the_field_needs_and_gets_smaller_steps():

@@ -205,7 +205,9 @@ def test_without_memory_examples_are_visited_in_smaller_chunks(ask, compile, cap
     for _ in range(2):
         close(asked(small), asked(whole))
     said = [record.message for record in caplog.records if record.name == "rodflow"]
-    assert said == [f"the device has no memory for {n} examples at once: going on with {m}" for n, m in ((7, 4), (4, 2))]
+    assert said == [
+        f"the device has no memory for {n} examples at once: going on with {m}" for n, m in ((7, 4), (4, 2))
+    ]
 
 
 def test_a_product_without_memory_is_taken_in_chunks(monkeypatch):

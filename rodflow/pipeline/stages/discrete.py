@@ -50,7 +50,10 @@ def cell_optimizer(config: Config, cell: Cell) -> StepMap:
 
 
 def cell_problem(config: Config, cell: Cell, dataset: Path, dtype: str) -> Problem:
-    """The objective and initial weights of a cell, on the prepared images; sets the process up."""
+    """The objective and initial weights of a cell, on the prepared images; sets the process up.
+
+    ``dtype``: of both, or "mixed" for weights in float64 and images in float32.
+    """
     set_up(config.threads)
     return image_problem(
         Images(*read_images(dataset)),
@@ -58,10 +61,11 @@ def cell_problem(config: Config, cell: Cell, dataset: Path, dtype: str) -> Probl
         getattr(config.sizes, cell.architecture).model_dump(),
         config.loss,
         cell.seed,
-        getattr(torch, dtype),
+        torch.float64 if dtype == "mixed" else getattr(torch, dtype),
         config.device,
         config.chunk_size,
         config.compile,
+        torch.float32 if dtype == "mixed" else None,
     )
 
 
