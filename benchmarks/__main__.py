@@ -1,4 +1,4 @@
-"""``python -m benchmarks [cost] [accuracy] [rod] [rates] [scaling]``: measure, and write tables, then the page.
+"""``python -m benchmarks [part ...]``: measure, and write tables, then the page. Without a part, all of them.
 
 Rows add to those of the same machine and commit; a page inside the checkout changes what the commit is called.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from benchmarks import rod
+from benchmarks import gpu, mixed, rod
 from benchmarks.accuracy import VARIANTS, Variants, errors
 from benchmarks.cost import TIMED, costs
 from benchmarks.rates import rates
@@ -37,15 +37,18 @@ def main() -> None:
     parser.add_argument(
         "--config", type=Path, default=Path("config.yaml"), help="whose cells all but cost and scaling run"
     )
-    parser.add_argument("--paper", type=Path, default=Path("config/paper.yaml"), help="whose sizes cost takes")
-    parser.add_argument("--architectures", nargs="+", choices=list(ARCHITECTURES), help="of cost; none: all")
+    parser.add_argument("--paper", type=Path, default=Path("config/paper.yaml"), help="whose sizes cost and gpu take")
+    parser.add_argument("--architectures", nargs="+", choices=list(ARCHITECTURES), help="of cost and gpu; none: all")
     parser.add_argument("--optimizers", nargs="+", choices=list(OPTIMIZERS), help="of cost and rod; none: a few")
-    parser.add_argument("--dtypes", nargs="+", default=["float32"], help="of cost")
-    parser.add_argument("--examples", type=int, help="of cost; none: the sizes' config's")
     parser.add_argument(
-        "--processes", type=int, default=os.cpu_count(), help="of accuracy, rod and rates; threads of the others"
+        "--dtypes", nargs="+", choices=list(gpu.DTYPES), default=["float32"], help="of cost and gpu; mixed: of gpu"
     )
-    parser.add_argument("--variants", nargs="+", default=[""], help="of accuracy and rod: how their names begin")
+    parser.add_argument("--examples", type=int, help="of cost and gpu; none: the sizes' config's")
+    parser.add_argument("--compiled", action="store_true", help="of gpu: by torch.compile too, which takes minutes")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count(), help="of accuracy, rod, mixed and rates; threads of the others"
+    )
+    parser.add_argument("--variants", nargs="+", default=[""], help="of accuracy, rod and mixed: how their names begin")
     parser.add_argument("--tables", type=Path, default=Path("results/benchmarks"))
     parser.add_argument("--page", type=Path, default=Path("docs/performance.md"))
     chosen = parser.parse_args()
@@ -66,7 +69,11 @@ def main() -> None:
         "cost": lambda: costs(paper, cells or TIMED, chosen.dtypes, chosen.examples or paper.data.examples),
         "accuracy": lambda: errors(config, chosen.processes, named(VARIANTS)),
         "rod": lambda: errors(rod.narrowed(config, cells or rod.OPTIMIZERS), chosen.processes, named(rod.VARIANTS)),
+        "mixed": lambda: errors(config, chosen.processes, named(mixed.VARIANTS)),
         "rates": lambda: rates(config, chosen.processes),
+        "gpu": lambda: gpu.rows(
+            paper, chosen.dtypes, chosen.examples or paper.data.examples, chosen.compiled, chosen.processes
+        ),
         "scaling": lambda: scaling(chosen.processes),
     }
     for part in chosen.parts or PARTS:

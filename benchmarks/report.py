@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pandas as pd
 from pydantic import BaseModel
 
+from benchmarks import mixed, rod
 from benchmarks.accuracy import convergence, curve
-from benchmarks.rod import by_cell
 from rodflow.config import CELL_COLUMNS
 from rodflow.jobs.files import read_model, write_json, write_table
 from rodflow.report import markdown
@@ -103,7 +103,28 @@ def _rod(table: pd.DataFrame, measured: str) -> list[str]:
         "Mean error in the edge window over its n records, of rod flow with r columns of the covariance and step h. "
         "`equivalents`: gradient equivalents a step, their median; `at most`: the largest. No flow is stopped; "
         "–: not run, or left the finite numbers. The twins' error is the floor: to be nearer to the run is chance.",
-        shown(by_cell(table).reset_index()),
+        shown(rod.by_cell(table).reset_index()),
+    ]
+
+
+def _mixed(table: pd.DataFrame, measured: str) -> list[str]:
+    return [
+        "## Mixed precision",
+        measured,
+        "Mean error in the edge window over its n records, of flows whose states are in float64, with the network's "
+        "gradients in float64 or in float32 (`mixed`). The floor is the mean error of two twins in float64.",
+        shown(mixed.by_cell(table)),
+    ]
+
+
+def _gpu(table: pd.DataFrame, measured: str) -> list[str]:
+    return [
+        "## What a step is made of",
+        measured,
+        "Milliseconds at the sizes of config/paper.yaml. `replayed`: the gradient's operations without their Python, "
+        "on a GPU as a CUDA graph; `both ends`: gradients at two points; `drift-free step`: of Adam, the mean over an "
+        "interval; `first sharpness`: with no eigenvectors to begin from. `memory MiB`: of a GPU, at the peak.",
+        shown(table),
     ]
 
 
@@ -143,6 +164,8 @@ PARTS = {
     "cost": Part(["architecture", "optimizer", "dtype", "examples", "model"], _cost),
     "accuracy": Part([*CELL_COLUMNS, "variant", "step"], _accuracy),
     "rod": Part([*CELL_COLUMNS, "variant", "step"], _rod),
+    "mixed": Part([*CELL_COLUMNS, "variant", "step"], _mixed),
     "rates": Part([*CELL_COLUMNS, "learning_rate"], _rates),
+    "gpu": Part(["architecture", "dtype", "examples"], _gpu),
     "scaling": Part(["varied", "parameters", "examples", "steps"], _scaling),
 }
