@@ -1,55 +1,45 @@
 #!/usr/bin/env bash
 # The paper's experiment in calls of at most ten minutes, each of which goes on where the last one stopped, also on another
-# machine, without Snakemake:
+# machine; without Snakemake:
 #
 #     DATA=cifar10.npz benchmarks/paper_on_gpu.sh FOLDER
 #
-# FOLDER keeps what is small, and is all that the next call needs: the table of a step's parts (gpu.csv), and an archive of the
-# finished runs, flows and tables (paper.zip; python -m rodflow run --unpack takes it up). The runs and their flows come first,
-# rod flow last. The exit status is 0 when all is done and 3 when there was no time for all.
+# FOLDER keeps what is small, which is all that the next call needs: the table of what a step is made of (gpu.csv), and an
+# archive of the finished runs, flows and tables (paper.zip), which `python -m rodflow run --unpack` takes up. A cell that is
+# half done is made again on another machine. The exit status is 0 when all is done, 3 when there was no time for all.
 #
-# DATA: an .npz of CIFAR-10 (README); empty: the config's own images. CONFIG, SECONDS_LEFT, JOBS (side by side on the GPU) and
-# DTYPES can be set too.
+# DATA: an .npz of CIFAR-10, see README; unset: the images that the config names. Also CONFIG, FLOWS (fewer of the config's),
+# JOBS (side by side on the GPU), LIMIT (seconds), WORK (a folder for the runs' states, which are large), DTYPES and EXAMPLES (of
+# the table).
 set -euo pipefail
-folder=${1:?"usage: DATA=cifar10.npz $0 FOLDER"}
-config=${CONFIG:-config/paper.yaml}
-end=$((SECONDS + ${SECONDS_LEFT:-570}))
-mkdir -p "$folder"
-folder=$(realpath "$folder")
+folder=$(realpath -m "${1:?"usage: DATA=cifar10.npz $0 FOLDER"}")
+end=$((SECONDS + ${LIMIT:-570}))
 cd "$(dirname "$0")/.."
-work=${WORK:-$folder/work} # the runs' states, which are large, and checkpoints
+mkdir -p "$folder"
 
-if [ ! -e "$folder/gpu.csv" ]; then
-    # shellcheck disable=SC2086 # several words
-    timeout "$((end - SECONDS))" python -m benchmarks gpu --paper "$config" ${DTYPES:+--dtypes $DTYPES} ${EXAMPLES:+--examples $EXAMPLES} \
-        --tables "$folder" --page "$folder/gpu.md"
-fi
-
-status=0
-for flows in "stable, stable_corrected, drift_free_rod, twin, second_twin" ""; do
-    # with fewer flows it is the same run: what they leave is kept when all flows are asked for
-    python - "$config" "$flows" "${DATA:-}" > "$folder/config.yaml" <<'PYTHON'
+python - "${CONFIG:-config/paper.yaml}" "${FLOWS:-}" "${DATA:-}" > "$folder/config.yaml" << 'PYTHON'
 import sys
+from pathlib import Path
 
 import yaml
 
 config, flows, data = sys.argv[1:]
-settings = yaml.safe_load(open(config, encoding="utf-8"))
+settings = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
 if flows:
-    settings["flows"] = [flow for flow in flows.split(", ") if flow in settings["flows"]]
+    settings["flows"] = flows.replace(",", " ").split()
 if data:
-    settings["data"]["file"] = data
+    settings["data"]["file"] = str(Path(data).resolve())
 yaml.safe_dump(settings, sys.stdout, sort_keys=False)
 PYTHON
-    if [ "$((end - SECONDS))" -lt 1 ]; then
-        status=3
-        break
-    fi
-    unpack=()
-    [ -e "$folder/paper.zip" ] && unpack=(--unpack "$folder/paper.zip")
-    status=0
-    python -m rodflow run --config "$folder/config.yaml" --root "$work" --jobs "${JOBS:-4}" \
-        --time-limit "$((end - SECONDS))" "${unpack[@]}" --pack "$folder/paper.zip" || status=$?
-    [ "$status" -eq 0 ] || break
-done
-exit "$status"
+
+if [ ! -e "$folder/gpu.csv" ]; then
+    read -ra chosen <<< "${DTYPES:+--dtypes $DTYPES} ${EXAMPLES:+--examples $EXAMPLES}"
+    python -m benchmarks gpu --paper "$folder/config.yaml" "${chosen[@]}" --tables "$folder" --page "$folder/gpu.md"
+fi
+unpack=()
+if [ -e "$folder/paper.zip" ]; then
+    unpack=(--unpack "$folder/paper.zip")
+fi
+left=$((end - SECONDS))
+python -m rodflow run --config "$folder/config.yaml" --root "${WORK:-$folder/work}" --jobs "${JOBS:-4}" \
+    --time-limit "$((left > 1 ? left : 1))" "${unpack[@]}" --pack "$folder/paper.zip"

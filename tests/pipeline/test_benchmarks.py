@@ -1,8 +1,14 @@
 """The benchmarks at the smallest sizes, and the tables that they make by hand."""
 
+import os
+import subprocess
+import zipfile
+
 import pandas as pd
 import pytest
 import torch
+import yaml
+from helpers.checkout import ROOT, smoke
 from helpers.problems import network
 
 from benchmarks.accuracy import DEFAULT, HALVED, ODE_HALVED, REDRAWN, VARIANTS, convergence, curve
@@ -164,3 +170,30 @@ def test_shown():
         "| 1,234,567 | 0.123 |",
         "| 2 | – |",
     ]
+
+
+def test_the_papers_experiment_goes_on_from_call_to_call_and_machine_to_machine(tmp_path):
+    """At toy size: a first call without time for all, a second one elsewhere, from what the first left to carry."""
+    settings = smoke(flows=["stable", "drift_free_rod"], architectures=["mlp"], landscapes=[], precision_cells=[])
+    settings |= {"optimizers": ["gd", "adam"], "steps": 3000, "record_interval": 100}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+
+    def call(work: str, **more: str) -> subprocess.CompletedProcess:
+        of_call = {"CONFIG": f"{tmp_path}/config.yaml", "WORK": f"{tmp_path}/{work}", "JOBS": "2", "EXAMPLES": "5"}
+        environment = os.environ | of_call | more
+        words = ["bash", "benchmarks/paper_on_gpu.sh", f"{tmp_path}/kept"]
+        return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    first = call("here", LIMIT="1", DTYPES="float64 mixed")
+    assert first.returncode == 3, first.stderr
+    table = pd.read_csv(tmp_path / "kept/gpu.csv")
+    assert table["dtype"].tolist() == ["float64", "mixed"] and (table["drift-free step"] > 0).all()
+    second = call("elsewhere", FLOWS="drift_free_rod")
+    assert second.returncode == 0, second.stderr
+    third = call("elsewhere")
+    assert third.returncode == 0, third.stderr
+    errors = pd.read_csv(tmp_path / "elsewhere/results/smoke/tables/errors.csv")
+    followed = {key: list(rows["flow"]) for key, rows in errors.groupby("optimizer")}
+    assert followed == {"gd": ["stable", "drift_free_rod"], "adam": ["stable", "drift_free_rod"]}
+    assert not (tmp_path / "here/results/smoke/tables/errors.csv").exists()
+    assert {"tables/errors.csv", "config.yaml"} < set(zipfile.ZipFile(tmp_path / "kept/paper.zip").namelist())
