@@ -1,5 +1,6 @@
 """The DAG: it runs, it reruns only what a change touches, it survives an interruption, it refuses a wrong config."""
 
+import os
 import re
 import shlex
 import signal
@@ -256,3 +257,20 @@ def test_values_between_brackets_on_the_command_line(with_images):
     # the file's rates of the ViT were chosen for other images
     assert config.learning_rates == {"mlp": {"gd": 0.25, "adam": 2e-3}, "vit": {}}
     assert (config.solvers["rod_one_column"].rtol, config.solvers["rod_one_column"].max_evaluations) == (1e-3, 500)
+
+
+@pytest.mark.parametrize(
+    ("said", "words", "shares"),
+    [("echo 81000", (), 4), ("echo 9000; echo 81000", (), 1), ("exit 9", (), 1), ("echo 81000", ("gpu=2",), 2)],
+)
+def test_jobs_share_a_gpu(project, tmp_path, monkeypatch, said, words, shares):
+    """By the free memory that its driver tells, or as the profile says; each takes a share."""
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text(f"#!/bin/sh\n{said}\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    given = ("--resources", *words) if words else ()
+    file = "results/smoke/discrete/mlp-gd-seed0.h5"
+    text = run(project, "--force", file, *given, narrow=(*NARROW, "device=auto"))
+    assert f'Provided resources: gpu=Resource("gpu", {shares})' in text
+    assert re.search(r"rule discrete:.*?resources: [^\n]*gpu=1", text, re.DOTALL)

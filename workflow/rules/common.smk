@@ -1,5 +1,4 @@
 # What all rules share: the checked config, the names of files, the digests of the code that each stage uses
-import shutil
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rodflow.config.layers import layered
 from rodflow.config.reader import plain_scalars, read_yaml
 from rodflow.config.run import STUDIED_FLOWS, VARIANTS
 from rodflow.errors import InvalidInput
+from rodflow.jobs import gpu
 from rodflow.jobs.forkserver import ForkServer
 from rodflow.pipeline.finished import everything, found, missing
 from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, study_file
@@ -38,8 +38,12 @@ CONFIG_FILE = f"{RESULTS}/config.yaml"
 FIGURES = f"figures/{CONFIG.run}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
-# `device: auto` asks the scheduler for a GPU where this machine has one; without, jobs run side by side
-GPU = int(CONFIG.device == "cuda" or CONFIG.device == "auto" and shutil.which("nvidia-smi") is not None)
+# A run and a flow take a share of a GPU, `device: auto` where this machine has one. How many share it says the profile
+# (`resources: gpu=4`), or else its free memory.
+SHARES = gpu.shares() if CONFIG.device != "cpu" else 0
+GPU = int(CONFIG.device == "cuda" or SHARES > 0)
+if "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", max(SHARES, 1))
 CELL_PATTERN = "{architecture}-{optimizer}-seed{seed}"
 FORK_SERVER = ForkServer()  # started with the run, so that its jobs need not each import torch and the rest
 ENVIRONMENT = str(Path(workflow.basedir) / "environment.yml")
