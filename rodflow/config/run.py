@@ -87,7 +87,7 @@ class Config(Strict):
     flow_dtype: FlowPrecision = "float64"
     """Precision of the flows; mixed: states in float64, gradients in float32. ``solvers`` may name another for one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where training and flows run; auto: on a GPU where there is one."""
+    """Where training and flows run; auto: on a GPU, where there is one and the network is large enough to gain."""
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """Threads of a job."""
     steps: Count

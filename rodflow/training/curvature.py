@@ -22,6 +22,8 @@ LEAST_EXPANSIONS, LEAST_AT_FIRST = 2, 8
 """A basis grows at least this often beyond a random direction, the first one more often, so that what that direction
 has of a large eigenvalue is seen.
 """
+SPARE = 8
+"""Rows by which a basis grows in memory."""
 ROUNDING = 1e-12
 """A residual below this share of the largest eigenvalue has no direction: it is rounding errors."""
 
@@ -112,8 +114,7 @@ class Curvature:
         while True:
             if not basis.finite:
                 return None
-            values, vectors, residuals = basis.pairs(kept)
-            norms = residuals.norm(dim=0)
+            values, norms = basis.values(kept)
             size = max(float(values[:1].abs()), 1e-12)
             tolerances = torch.full_like(norms, GUARD_TOLERANCE)
             tolerances[: self.count] = self.tolerance
@@ -123,44 +124,69 @@ class Curvature:
             least = LEAST_EXPANSIONS if self.vectors is not None else LEAST_AT_FIRST
             enough = since >= least and len(values) == kept
             if len(basis) == d or expansions >= self.max_expansions or (enough and bool((excess <= 1).all())):
-                return values, vectors
-            worst = int(excess.argmax())
+                return values.to(like.device), basis.vectors(kept)
+            residual = basis.residual(int(excess.argmax()))
             expansions, since = expansions + 1, since + 1
             # an invariant subspace says nothing of what is beside it, such as other vectors of a multiple eigenvalue
-            if not (norms[worst] > ROUNDING * size and basis.grow(residuals[:, worst], product)):
+            if not (residual.norm() > ROUNDING * size and basis.grow(residual, product)):
                 basis.grow(random(), product)
                 since = 0
 
 
 class Basis:
-    """Orthonormal vectors and their images under a symmetric matrix, float64, kept as rows."""
+    """Orthonormal vectors and their images under a symmetric matrix A, float64, kept as rows.
+
+    A product is cheap beside passes over long rows, so none are copied, and what is small is kept: V A Vᵀ, whose
+    eigenvectors give the Ritz pairs, and the images' products with each other, which give the lengths of residuals.
+    """
 
     def __init__(self, d: int, device: torch.device):
-        self.vectors = torch.empty(0, d, dtype=torch.float64, device=device)
-        self.images = torch.empty(0, d, dtype=torch.float64, device=device)
+        self._rows = torch.empty(2, 0, d, dtype=torch.float64, device=device)  # vectors, images; some not yet used
+        self._matrix = self._gram = torch.empty(0, 0, dtype=torch.float64)
+        self._count = 0
         self.finite = True
 
     def __len__(self) -> int:
-        return len(self.vectors)
+        return self._count
 
     def grow(self, x: Tensor, product: Callable[[Tensor], Tensor]) -> bool:
         """Take in the part of x ``[d]`` that is new, and its image; False if there is none."""
-        before = x.norm()
+        vectors, before = self._rows[0, : len(self)], x.norm()
         for _ in range(2):  # once leaves rounding errors as large as the part that is new
-            x = x - self.vectors.T @ (self.vectors @ x)
+            x = x - vectors.T @ (vectors @ x)
         length = x.norm()
         if not length > 1e-10 * before:
             return False
-        x = x / length
-        image = product(x)
+        if len(self) == self._rows.shape[1]:
+            self._rows = torch.cat([self._rows, self._rows.new_empty(2, SPARE, len(x))], 1)
+        vector, image = self._rows[:, len(self)]
+        vector.copy_(x / length)
+        image.copy_(product(vector))
         self.finite = self.finite and bool(torch.isfinite(image).all())
-        self.vectors, self.images = torch.cat([self.vectors, x[None]]), torch.cat([self.images, image[None]])
+        self._count += 1
+        self._matrix = _bordered(self._matrix, self._rows[0, : len(self)] @ image)
+        self._gram = _bordered(self._gram, self._rows[1, : len(self)] @ image)
         return True
 
-    def pairs(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The largest ``count`` Ritz values, their vectors ``[d, count]`` and residuals ``A x - lambda x``."""
-        small = self.vectors @ self.images.T
-        values, rotation = torch.linalg.eigh((small + small.T) / 2)
-        values, rotation = values.flip(0)[:count], rotation.flip(1)[:, :count]
-        vectors = self.vectors.T @ rotation
-        return values, vectors, self.images.T @ rotation - vectors * values
+    def values(self, count: int) -> tuple[Tensor, Tensor]:
+        """The largest ``count`` Ritz values theta, falling, and the lengths of their residuals ``A x - theta x``."""
+        values, rotation = torch.linalg.eigh(self._matrix)
+        self._values, self._rotation = values.flip(0)[:count], rotation.flip(1)[:, :count]
+        squares = ((self._gram @ self._rotation) * self._rotation).sum(0) - self._values**2
+        return self._values, squares.clamp(min=0).sqrt()
+
+    def vectors(self, count: int) -> Tensor:
+        """The Ritz vectors ``[d, count]`` of the last :meth:`values`."""
+        return self._rows[0, : len(self)].T @ self._rotation[:, :count].to(self._rows)
+
+    def residual(self, which: int) -> Tensor:
+        """The residual ``[d]`` of one of the last :meth:`values`."""
+        rotation = self._rotation[:, which].to(self._rows)
+        vectors, images = self._rows[:, : len(self)]
+        return images.T @ rotation - self._values[which].to(self._rows) * (vectors.T @ rotation)
+
+
+def _bordered(matrix: Tensor, column: Tensor) -> Tensor:
+    """The symmetric matrix with one more column, and row."""
+    column = column.cpu()
+    return torch.cat([torch.cat([matrix, column[None, :-1]]), column[:, None]], 1)
