@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rodflow.errors import InvalidInput
 from rodflow.jobs.progress import log
+from rodflow.training.losses import LOSSES, Loss, require_targets
 from rodflow.training.replay import Compile, Replayed
 
 
@@ -45,22 +46,7 @@ class Cost:
         return Cost(*astuple(self))
 
 
-def mean_squared_error(output: Tensor, target: Tensor) -> Tensor:
-    """``sum_i ||output_i - onehot(target_i)||^2 / 2``: output ``[n, classes]``, target class indices ``[n]``."""
-    classes = torch.arange(output.shape[-1], device=target.device)
-    onehot = (target[:, None] == classes).to(output.dtype)  # one_hot reads the targets into Python to check them
-    return 0.5 * ((output - onehot) ** 2).sum()
-
-
-def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
-    """``-sum_i log softmax(output_i)[target_i]``: output ``[n, classes]``, target class indices ``[n]``."""
-    return nn.functional.cross_entropy(output, target, reduction="sum")
-
-
 HessianProduct = Callable[[Tensor], Tensor]
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mean_squared_error, "cross_entropy": cross_entropy}
-
-
 BATCHED_FLOPS, BATCHED_WEIGHTS = 1e8, 50_000
 """A gradient of at most so many floating-point operations, of at most so many weights, is evaluated at several points
 at once: its time goes into starting its operations. A larger one is faster point by point (docs/performance.md).
@@ -104,31 +90,55 @@ class Objective:
         module: nn.Module,
         x: Tensor,
         y: Tensor,
-        loss: str = "mse",
+        loss: str | Loss = "mse",
         chunk_size: int | None = None,
         compile: Compile = "auto",
+        reduction: str = "sum",
     ) -> Objective:
-        """The loss of ``module`` on inputs x ``[n, ...]`` and class indices y ``[n]``.
+        """The loss of ``module`` on inputs x ``[n, ...]`` and targets y ``[n, ...]``, the mean over the n examples.
 
-        The module gives the function; its parameters, in the order of ``named_parameters``, are the layout of w
-        (:func:`flat_parameters` gives their present values). Buffers are moved to the dtype and device of x.
+        The module gives the function; its parameters that require gradients, in the order of ``named_parameters``, are
+        the layout of w (:func:`flat_parameters` gives their present values); the others keep their values. A parameter
+        that is tied to others counts once. Evaluating changes nothing of the module. What it computes is in the dtype
+        of x, or, for x of whole numbers, of w.
 
-        Raises: ``InvalidInput`` for an unknown loss.
+        Parameters: ``loss``, a name of ``LOSSES`` or any ``loss(output, target)``, which is a ``reduction`` "sum" or
+        "mean" over the examples of a batch.
+
+        Raises: ``InvalidInput`` for an unknown loss or reduction, and for x or y that the loss cannot take, that are
+        empty, of different lengths or not finite.
         """
-        if loss not in LOSSES:
-            raise InvalidInput("loss", loss, f"one of {', '.join(LOSSES)}")
-        criterion = LOSSES[loss]
-        layout = [(name, p.shape, p.numel()) for name, p in module.named_parameters()]
+        if isinstance(loss, str) and loss not in LOSSES:
+            raise InvalidInput("loss", loss, f"one of {', '.join(LOSSES)}, or a function of output and target")
+        if reduction not in ("sum", "mean"):
+            raise InvalidInput("reduction", reduction, "sum or mean")
+        _require_data(x, y)
+        criterion = LOSSES[loss] if isinstance(loss, str) else loss
+        layout = [(name, p.shape, p.numel()) for name, p in module.named_parameters() if p.requires_grad]
+        if not layout:
+            raise InvalidInput("module", type(module).__name__, "one with parameters that require gradients")
         sizes = [size for _, _, size in layout]
-        buffers = {
-            name: b.to(x.device, x.dtype if b.is_floating_point() else b.dtype) for name, b in module.named_buffers()
-        }
+        frozen = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
+        # copies: a module in training mode writes to its buffers
+        constants = {name: c.detach().to(x.device).clone() for name, c in [*frozen.items(), *module.named_buffers()]}
+
+        def output(w: Tensor, x: Tensor) -> Tensor:
+            dtype = x.dtype if x.is_floating_point() else w.dtype
+            pieces = torch.split(w.to(dtype), sizes)
+            parameters = {name: p.view(shape) for (name, shape, _), p in zip(layout, pieces, strict=True)}
+            others = {name: c.to(dtype) if c.is_floating_point() else c for name, c in constants.items()}
+            return functional_call(module, (parameters, others), (x,))
 
         def batch_loss(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
-            pieces = torch.split(w.to(x.dtype) if x.is_floating_point() else w, sizes)
-            parameters = {name: p.view(shape) for (name, shape, _), p in zip(layout, pieces, strict=True)}
-            return criterion(functional_call(module, (parameters, buffers), (x,)), y)
+            if w.numel() != sum(sizes):
+                raise InvalidInput("w", list(w.shape), f"[{sum(sizes)}], the module's parameters")
+            of_batch = criterion(output(w, x), y)
+            return of_batch * len(x) if reduction == "mean" and criterion is loss else of_batch
 
+        if isinstance(loss, str):
+            with torch.no_grad():
+                shape = output(flat_parameters(module).to(x.device), x[:2]).shape
+            require_targets(loss, (len(x), *shape[1:]), y)
         return cls(batch_loss, (x, y), chunk_size, compile)
 
     def epsilon(self, w: Tensor) -> float:
@@ -332,5 +342,17 @@ def flops(work: Callable[[], object]) -> float:
 
 
 def flat_parameters(module: nn.Module) -> Tensor:
-    """The module's parameters as one vector ``[d]``, in the order of ``named_parameters``."""
-    return torch.cat([p.detach().reshape(-1) for p in module.parameters()])
+    """The module's parameters that require gradients as one vector ``[d]``, in the order of ``named_parameters``."""
+    return torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad])
+
+
+def _require_data(x: Tensor, y: Tensor) -> None:
+    for name, part in (("x", x), ("y", y)):
+        if not isinstance(part, Tensor) or not part.ndim:
+            raise InvalidInput(name, type(part).__name__, "a tensor whose first axis is that of the examples")
+        if not len(part):
+            raise InvalidInput(name, list(part.shape), "at least one example")
+        if part.is_floating_point() and not part.is_meta and not torch.isfinite(part).all():
+            raise InvalidInput(name, f"{int((~torch.isfinite(part)).sum())} numbers that are not finite", "finite ones")
+    if len(x) != len(y):
+        raise InvalidInput("y", f"{len(y)} targets", f"{len(x)}, as many as there are inputs x")
