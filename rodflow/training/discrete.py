@@ -63,6 +63,34 @@ def midpoint(before: State, here: State, after: State) -> State:
     return State(*((b + 2 * h + a) / 4 for b, h, a in zip(before, here, after, strict=True)))
 
 
+EQUIVALENT = "a step map: rodflow.GradientDescent, HeavyBall, Nesterov, RMSProp, Adam, NAdam, .., or rodflow.step_map"
+
+
+def flat(w0: object) -> Tensor:
+    """w0 as a vector of its own, without a graph. Raises: ``InvalidInput`` if it is no flat vector of numbers."""
+    wanted = "a flat tensor [d] of floating numbers; rodflow.flat_parameters(module) gives a module's"
+    if not isinstance(w0, Tensor):
+        raise InvalidInput("w0", type(w0).__name__, wanted)
+    if w0.ndim != 1 or not w0.numel() or not w0.is_floating_point():
+        raise InvalidInput("w0", f"{str(w0.dtype).removeprefix('torch.')} {list(w0.shape)}", wanted)
+    if not torch.isfinite(w0).all():
+        raise InvalidInput("w0", f"{int((~torch.isfinite(w0)).sum())} numbers that are not finite", wanted)
+    return w0.detach().clone()
+
+
+def require_pure(optimizer: StepMap, state: State, gradient: Tensor, t: int) -> None:
+    """Check that a step leaves its arguments as they are: flows take steps from states that they go on using.
+
+    Raises: ``InvalidInput`` if it does not.
+    """
+    arguments = [part.clone() for part in (*state, gradient)]
+    optimizer.step(State(*arguments[:3]), arguments[3], t)
+    for name, after, before in zip(("w", "m", "nu", "gradient"), arguments, (*state, gradient), strict=True):
+        if not torch.equal(after.nan_to_num(), before.nan_to_num()):
+            allowed = "one that leaves its arguments as they are: w - x in the place of w.sub_(x)"
+            raise InvalidInput("step", f"a step that changes {name} in place", allowed)
+
+
 def perturbed_step(optimizer: StepMap, state: State, gradient: Tensor, t: int, perturbation: float) -> State:
     """The state at t + 1, each weight off by a relative error of at most ``perturbation``, drawn for that step.
 
@@ -100,6 +128,10 @@ class DiscreteRun:
     windows: dict[int, Window] = field(default_factory=dict)
     source: tuple[Objective, StepMap, Tensor] | None = field(default=None, repr=False)
     perturbation: float = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: all but ``source``, whose objective is functions; windows are then those that were kept."""
+        return self.__dict__ | {"source": None}
 
     @property
     def rounding(self) -> float:
@@ -181,9 +213,13 @@ def train(
 
     With a ``checkpoint`` the run goes on from the record that it holds, if any, and saves every further one.
 
-    Raises: ``InvalidInput`` for a non-positive number of steps, an interval that leaves no record, or a perturbation
-    that is negative or not finite.
+    Raises: ``InvalidInput`` for a w0 that is no flat vector of floating numbers, an ``optimizer`` that is no step map or
+    whose step changes its arguments, a non-positive number of steps, an interval that leaves no record, or a
+    perturbation that is negative or not finite.
     """
+    w0 = flat(w0)
+    if not isinstance(optimizer, StepMap):
+        raise InvalidInput("optimizer", optimizer, EQUIVALENT)
     if steps < 1:
         raise InvalidInput("steps", steps, "a positive number of steps")
     if not 1 <= record_interval <= steps:
@@ -224,6 +260,8 @@ def train(
     for t in track(range(first, count), count - first, progress):
         run.loss[t], gradient = objective.value_and_gradient(state.w)
         run.gradient_norm[t] = gradient.norm()
+        if t == first:
+            require_pure(optimizer, state, gradient, t)
         following = perturbed_step(optimizer, state, gradient, t, perturbation)
         if previous is not None:
             run.oscillation[t] = (2 * state.w - previous.w - following.w).norm() / 4

@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from rodflow.errors import InvalidInput
@@ -328,7 +329,8 @@ class Objective:
 
     def _differentiable_gradient(self, w: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
         """The leaf that stands for w, and the gradient of the batch's summed loss with its graph."""
-        with torch.enable_grad():
+        # torch's fused attention has no second derivative
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             leaf = w.detach().requires_grad_()
             loss = self._loss(leaf, *batch)
             return leaf, torch.autograd.grad(loss, leaf, create_graph=True)[0]

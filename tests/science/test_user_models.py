@@ -1,0 +1,253 @@
+"""What PyTorch users have, as a module or a loss of theirs: the right number, or a refusal that names what is wrong."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from helpers.problems import network, optimizer, quadratic
+from helpers.vectors import close, vector
+from torch import nn
+
+from rodflow.errors import InvalidInput
+from rodflow.flows.integrate import integrate
+from rodflow.flows.stable import StableFlow
+from rodflow.optimizers.family import GradientDescent, HeavyBall
+from rodflow.optimizers.step_map import step_map
+from rodflow.training.discrete import train
+from rodflow.training.objective import Objective, flat_parameters
+
+F = nn.functional
+
+
+def seeded(make):
+    torch.manual_seed(0)
+    return make().double()
+
+
+def inputs(*shape):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def labels(n, classes=3):
+    return torch.arange(n) % classes
+
+
+def gradient_by_torch(module, loss, x, y):
+    """The gradient of the trainable parameters, by backward through the module itself."""
+    module.zero_grad()
+    loss(module(x), y).backward()
+    return torch.cat([p.grad.reshape(-1) for p in module.parameters() if p.requires_grad])
+
+
+class Tokens(nn.Module):
+    """Whole-number inputs, a buffer that is added to what they stand for, and tied embeddings."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(11, 8)
+        self.head = nn.Linear(8, 11, bias=False)
+        self.head.weight = self.embedding.weight
+        self.register_buffer("position", torch.linspace(-1, 1, 48).view(6, 8))
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.embedding(x) + self.position).mean(1))
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.layer(x).mean(1))
+
+
+def test_frozen_parameters_stay_and_are_no_part_of_w():
+    module = seeded(lambda: nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)))
+    module[0].requires_grad_(False)
+    x, y, w0 = inputs(20, 4), labels(20), flat_parameters(module)
+    objective = Objective.from_module(module, x, y, "cross_entropy")
+    assert w0.shape == (27,)
+    close(objective.gradient(w0), gradient_by_torch(module, F.cross_entropy, x, y))
+    run = train(objective, GradientDescent(0.1), w0, 50)
+    descent = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], 0.1)
+    for _ in range(50):
+        descent.zero_grad()
+        F.cross_entropy(module(x), y).backward()
+        descent.step()
+    close(run.loss[50], F.cross_entropy(module(x), y).detach())
+
+
+def test_a_module_without_anything_to_train_is_refused():
+    with pytest.raises(InvalidInput, match="require gradients"):
+        Objective.from_module(nn.Linear(2, 2).requires_grad_(False), torch.ones(3, 2), labels(3, 2))
+
+
+@pytest.mark.parametrize("chunk_size", [None, 7])
+def test_tokens_with_a_buffer_and_tied_weights(chunk_size):
+    module = seeded(Tokens)
+    x, y = torch.arange(120).view(20, 6) % 11, labels(20, 11)
+    objective, w = Objective.from_module(module, x, y, "cross_entropy", chunk_size), flat_parameters(module)
+    assert w.shape == (88,)
+    close(objective.value(w), F.cross_entropy(module(x), y).detach())
+    close(objective.gradient(w), gradient_by_torch(module, F.cross_entropy, x, y))
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_attention_of_torch_has_second_derivatives(mode):
+    module = getattr(seeded(Encoder), mode)()
+    x, y, w = inputs(10, 4, 8), labels(10), flat_parameters(module)
+    objective = Objective.from_module(module, x, y, "cross_entropy")
+    close(objective.gradient(w), gradient_by_torch(module, F.cross_entropy, x, y), atol=1e-10)
+    v, h = torch.ones_like(w) / len(w) ** 0.5, 1e-5
+    difference = (objective.gradient(w + h * v) - objective.gradient(w - h * v)) / (2 * h)
+    close(objective.linearise(w)[1](v), difference, rtol=1e-5, atol=1e-7)
+    assert train(objective, GradientDescent(0.1), w, 20).sharpness.isfinite().all()
+
+
+def test_evaluating_in_training_mode_changes_nothing_of_the_module():
+    module = seeded(lambda: nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)))
+    before = copy.deepcopy(module.state_dict())
+    objective, w = Objective.from_module(module, inputs(24, 4), labels(24), "cross_entropy"), flat_parameters(module)
+    value = objective.value(w)
+    objective.gradient(w)
+    objective.linearise(w)[1](w)
+    assert torch.equal(objective.value(w), value)
+    for name, part in module.state_dict().items():
+        assert torch.equal(part, before[name]), name
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_labels_of_any_whole_numbers(loss, dtype):
+    module, x, y = seeded(lambda: nn.Linear(4, 3)), inputs(20, 4), labels(20)
+    w = flat_parameters(module)
+    right = Objective.from_module(module, x, y, loss).value(w)
+    assert torch.equal(Objective.from_module(module, x, y.to(dtype), loss).value(w), right)
+
+
+def test_regression_and_soft_labels():
+    module, x = seeded(lambda: nn.Linear(4, 3)), inputs(20, 4)
+    w, y = flat_parameters(module), torch.softmax(inputs(20, 3), 1)
+    for loss, theirs in (("mse", lambda o, t: 1.5 * F.mse_loss(o, t)), ("cross_entropy", F.cross_entropy)):
+        close(Objective.from_module(module, x, y, loss).value(w), theirs(module(x), y).detach())
+
+
+def test_binary_cross_entropy():
+    module, x = seeded(lambda: nn.Linear(4, 1)), inputs(20, 4)
+    w, y = flat_parameters(module), (x[:, :1] > 0).double()
+    wanted = F.binary_cross_entropy_with_logits(module(x), y).detach()
+    for targets in (y, y.long()):
+        close(Objective.from_module(module, x, targets, "binary_cross_entropy").value(w), wanted)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 6])
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_a_loss_of_the_users(reduction, chunk_size):
+    """Huber's, summed or averaged."""
+    module, x, y = seeded(lambda: nn.Linear(4, 2)), inputs(20, 4), inputs(20, 2)
+
+    def huber(output, target):
+        each = F.huber_loss(output, target, reduction="none").sum(1)
+        return each.sum() if reduction == "sum" else each.mean()
+
+    objective, w = Objective.from_module(module, x, y, huber, chunk_size, reduction=reduction), flat_parameters(module)
+    close(objective.value(w), F.huber_loss(module(x), y, reduction="none").sum(1).mean().detach())
+
+
+LINEAR = nn.Linear(3, 3)
+ONE = nn.Linear(3, 1)
+X = torch.linspace(-1, 1, 24).view(8, 3)
+NAN = X.clone().index_fill_(0, torch.tensor([2]), float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("module", "x", "y", "loss", "said"),
+    [
+        (LINEAR, X, labels(8)[:, None], "mse", r"y: got 'int64 \[8, 1\]'"),
+        (LINEAR, X, labels(8)[:, None], "cross_entropy", r"y: got 'int64 \[8, 1\]'"),
+        (LINEAR, X, torch.full((8,), 3), "mse", "numbers from 0 to 2"),
+        (LINEAR, X, torch.full((8,), -1), "cross_entropy", "numbers from 0 to 2"),
+        (LINEAR, X, torch.ones(8), "mse", r"y: got 'float32 \[8\]'"),
+        (LINEAR, X, torch.full((8, 3), 2.0), "cross_entropy", "numbers from 0 to 1"),
+        (ONE, X, torch.ones(8, 1), "cross_entropy", "binary_cross_entropy"),
+        (ONE, X, torch.zeros(8, dtype=torch.int64), "cross_entropy", "binary_cross_entropy"),
+        (ONE, X, torch.ones(8), "mse", r"\[8, 1\]"),
+        (ONE, X, torch.ones(8), "binary_cross_entropy", r"\[8, 1\]"),
+        (LINEAR, X, labels(9), "mse", "9 targets"),
+        (LINEAR, X[:0], labels(0), "mse", "at least one example"),
+        (LINEAR, NAN, labels(8), "mse", "x: got '3 numbers that are not finite'"),
+        (LINEAR, X, NAN, "mse", "y: got '3 numbers that are not finite'"),
+        (LINEAR, X.numpy(), labels(8), "mse", "x: got 'ndarray'"),
+        (LINEAR, X, labels(8), "hinge", "loss: got 'hinge'"),
+    ],
+)
+def test_data_that_a_loss_cannot_take_are_refused(module, x, y, loss, said):
+    with pytest.raises(InvalidInput, match=said):
+        Objective.from_module(module, x, y, loss)
+
+
+def test_w0_with_a_graph_is_detached():
+    net = network()
+    w0 = nn.utils.parameters_to_vector(net.module.parameters())
+    run = train(net.objective(), GradientDescent(0.1), w0, 20)
+    assert not (run.midpoints.requires_grad or run.states.w.requires_grad or run.window(10).states.w.requires_grad)
+
+
+@pytest.mark.parametrize(
+    "w0",
+    [torch.ones(2, 3), torch.tensor(1.0), torch.ones(3, dtype=torch.int64), [1.0, 2.0], nn.Linear(2, 2), torch.zeros(0)]
+    + [torch.tensor([1.0, float("nan")])],
+)
+def test_w0_of_another_kind_is_refused(w0):
+    with pytest.raises(InvalidInput, match="w0: got .* allowed: a flat tensor"):
+        train(Objective(lambda w: (w**2).sum()), GradientDescent(0.1), w0, 20)
+
+
+def test_w0_of_another_length_is_refused():
+    with pytest.raises(InvalidInput, match=r"w: got \[7\]"):
+        train(network().objective(), GradientDescent(0.1), torch.zeros(7).double(), 20)
+
+
+@pytest.mark.parametrize("theirs", [torch.optim.SGD([torch.ones(2, requires_grad=True)], 0.1), GradientDescent, "adam"])
+def test_no_step_map_is_refused(theirs):
+    with pytest.raises(InvalidInput, match="optimizer: .*rodflow.step_map"):
+        train(Objective(lambda w: (w**2).sum()), theirs, vector(1.0, 2.0), 20)
+
+
+@step_map(learning_rate=0.2)
+def in_place(state, gradient, t):
+    state.w.sub_(0.2 * gradient)
+    return state
+
+
+@step_map(learning_rate=0.2, momentum=True)
+def momentum_in_place(state, gradient, t):
+    state.m.mul_(0.9).add_(gradient, alpha=0.1)
+    return state._replace(w=state.w - 0.2 * state.m)
+
+
+@pytest.mark.parametrize(("theirs", "part"), [(in_place, "w"), (momentum_in_place, "m")])
+def test_a_step_in_place_is_refused_and_w0_stays(theirs, part):
+    w0 = vector(1.0, 2.0)
+    with pytest.raises(InvalidInput, match=f"changes {part} in place"):
+        train(quadratic(torch.eye(2).double()).objective, theirs, w0, 20)
+    assert torch.equal(w0, vector(1.0, 2.0))
+
+
+@pytest.mark.parametrize("ours", [optimizer("adam"), HeavyBall(0.1)])
+def test_runs_flows_and_windows_survive_pickling(ours, tmp_path):
+    net = network()
+    run = train(net.objective(), ours, net.w0, 60)
+    flow = integrate(StableFlow(net.objective(), ours), run.window(30), 30, reference=run)
+    for kept in (run, run.window(30), flow):
+        torch.save(kept, tmp_path / "kept.pt")
+        for again in (pickle.loads(pickle.dumps(kept)), torch.load(tmp_path / "kept.pt", weights_only=False)):
+            assert type(again) is type(kept)
+    again = pickle.loads(pickle.dumps(run))
+    assert torch.equal(again.midpoints, run.midpoints) and torch.equal(
+        again.window(30).states.w, run.window(30).states.w
+    )
+    assert flow.error(again).equals(flow.error(run))
