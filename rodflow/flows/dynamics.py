@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import jvp
 
+from rodflow.errors import InvalidInput
 from rodflow.optimizers.step_map import State, StepMap
 from rodflow.training.objective import Objective
 
@@ -22,6 +23,7 @@ class Dynamics:
     def __init__(self, objective: Objective, optimizer: StepMap):
         self.objective, self.optimizer = objective, optimizer
         self.has_momentum = optimizer.init(torch.zeros(1)).m.numel() > 0
+        self._checked = False  # whether the step's derivative was compared with a difference
 
     def weights(self, z: Tensor) -> Tensor:
         """The weights ``[d]`` of a phase-space point."""
@@ -69,6 +71,8 @@ class Dynamics:
 
         The chain rule through the optimizer is torch's (its double-backward form, several times faster here than
         forward mode); the Hessian-vector product is the objective's.
+
+        Raises: ``InvalidInput`` for a step that torch cannot differentiate, as one under ``torch.no_grad``.
         """
         state = self.state(z, nu)
         gradient, hessian = self.objective.linearise(state.w)
@@ -80,7 +84,26 @@ class Dynamics:
             direction = self.state(v, vnu)
             return torch.cat(jvp(increment, (*state, gradient), (*direction, hessian(direction.w)))[1])
 
+        if not self._checked:
+            self._require_derivative(state, gradient, t)
         return torch.cat(self.optimizer.increment(state, gradient, t)), derivative
+
+    def _require_derivative(self, state: State, gradient: Tensor, t: float | Tensor) -> None:
+        """Check the step's derivative along the gradient, of length one, against a difference; once."""
+
+        def increment(gradient: Tensor) -> Tensor:
+            return torch.cat(self.optimizer.increment(state, gradient, t))
+
+        h = torch.finfo(gradient.dtype).eps ** (1 / 3)
+        difference = (increment((1 + h) * gradient) - increment((1 - h) * gradient)) / (2 * h)
+        derivative = jvp(increment, gradient, gradient)[1]
+        if not torch.isfinite(difference).all():
+            return
+        noise = 10 * h**2 * sum(float(part.norm()) for part in (*state, difference))
+        if float((derivative - difference).norm()) > 0.01 * float(difference.norm()) + noise:
+            allowed = "one that torch differentiates by the gradient: without torch.no_grad, .data and detach"
+            raise InvalidInput("step", f"{type(self.optimizer).__name__}'s, whose derivative is wrong", allowed)
+        self._checked = True
 
     def metric(self, nu: Tensor, t: float | Tensor, like: Tensor) -> Tensor:
         """The scale of each phase-space coordinate ``[n]``: P^1/2 for w, and lr P^-1/2 for m, lr the rate at t.

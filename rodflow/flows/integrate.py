@@ -96,6 +96,7 @@ def integrate(
 
     With a ``checkpoint`` the flow goes on from the record that it holds, if any, and saves every further one.
     """
+    start.require_of(flow.dynamics.optimizer)
     window = start.to(dtype or start.states.w.dtype, device or start.states.w.device)
     objective, threshold = flow.dynamics.objective, flow.dynamics.optimizer.threshold
     origin = window.midpoint().w

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 WINDOW_HALF_WIDTH = 8
 DIVERGENCE_FACTOR = 1e4
-"""A run whose loss exceeds this many times its first loss has diverged."""
+"""A run whose loss exceeds this many times its first loss, or this number where that is small, has diverged."""
 
 
 @dataclass
@@ -30,15 +30,32 @@ class Window:
 
     ``states`` holds the parts of the state stacked along a first axis, steps ``at - half_width .. at + half_width``.
     ``rounding`` is the relative size of the errors that the run made in a step: its dtype's epsilon, or the run's
-    perturbation where that is larger.
+    perturbation where that is larger. ``optimizer`` is the run's, where it is known; it is not pickled.
     """
 
     at: int
     states: State
     rounding: float = 0.0
+    optimizer: StepMap | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.rounding = self.rounding or torch.finfo(self.states.w.dtype).eps
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"optimizer": None}
+
+    def require_of(self, optimizer: StepMap) -> None:
+        """Check that these are states of ``optimizer``, at its rate, as far as that is known.
+
+        Raises: ``InvalidInput`` where a flow of it would start from states of another.
+        """
+        wanted = [part.numel() for part in optimizer.init(self.states.w[0])]
+        found = [part[0].numel() for part in self.states]
+        same = self.optimizer is None or _numbers_of(self.optimizer) == _numbers_of(optimizer)
+        if found != wanted or not same:
+            of = type(self.optimizer).__name__ if self.optimizer is not None else f"states of {found} numbers"
+            allowed = f"a window of the flow's own optimizer: {optimizer}"
+            raise InvalidInput("start", f"a window of {of if found != wanted else self.optimizer}", allowed)
 
     @property
     def half_width(self) -> int:
@@ -55,7 +72,13 @@ class Window:
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> Window:
         """The same window in another dtype, on another device."""
-        return Window(self.at, State(*(part.to(device, dtype) for part in self.states)), self.rounding)
+        return Window(self.at, State(*(part.to(device, dtype) for part in self.states)), self.rounding, self.optimizer)
+
+
+def _numbers_of(optimizer: StepMap) -> tuple[type, dict[str, int | float | str]]:
+    """What tells two optimizers of one kind apart, functions aside: two that are made alike have different ones."""
+    kept = {name: value for name, value in vars(optimizer).items() if isinstance(value, int | float | str)}
+    return type(optimizer), kept
 
 
 def midpoint(before: State, here: State, after: State) -> State:
@@ -73,8 +96,6 @@ def flat(w0: object) -> Tensor:
         raise InvalidInput("w0", type(w0).__name__, wanted)
     if w0.ndim != 1 or not w0.numel() or not w0.is_floating_point():
         raise InvalidInput("w0", f"{str(w0.dtype).removeprefix('torch.')} {list(w0.shape)}", wanted)
-    if not torch.isfinite(w0).all():
-        raise InvalidInput("w0", f"{int((~torch.isfinite(w0)).sum())} numbers that are not finite", wanted)
     return w0.detach().clone()
 
 
@@ -185,7 +206,7 @@ class DiscreteRun:
             state = perturbed_step(optimizer, state, objective.gradient(state.w), t, self.perturbation)
             t += 1
         states = State(*(torch.stack(parts) for parts in zip(*kept, strict=True)))
-        self.windows[at] = Window(at, states, self.rounding)
+        self.windows[at] = Window(at, states, self.rounding, optimizer)
         return self.windows[at]
 
 
@@ -213,8 +234,8 @@ def train(
 
     With a ``checkpoint`` the run goes on from the record that it holds, if any, and saves every further one.
 
-    Raises: ``InvalidInput`` for a w0 that is no flat vector of floating numbers, an ``optimizer`` that is no step map or
-    whose step changes its arguments, a non-positive number of steps, an interval that leaves no record, or a
+    Raises: ``InvalidInput`` for a w0 that is no flat vector of floating numbers, an ``optimizer`` that is no step map
+    or whose step changes its arguments, a non-positive number of steps, an interval that leaves no record, or a
     perturbation that is negative or not finite.
     """
     w0 = flat(w0)
@@ -302,7 +323,7 @@ def _load_series(run: DiscreteRun, saved: dict[str, Any]) -> None:
 
 
 def _first_diverged(loss: Tensor) -> int | None:
-    bad = ~(loss <= DIVERGENCE_FACTOR * loss[0].clamp(min=torch.finfo(loss.dtype).tiny))
+    bad = ~(loss <= DIVERGENCE_FACTOR * loss[0].abs().clamp(min=1))
     return int(bad.nonzero()[0]) if bad.any() else None
 
 

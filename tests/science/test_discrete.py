@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 from helpers.problems import bowl, network, optimizer, quadratic, valley
+from helpers.vectors import vector
 
 from rodflow.errors import InvalidInput
 from rodflow.optimizers.step_map import State
 from rodflow.training.discrete import DIVERGENCE_FACTOR, train
+from rodflow.training.objective import Objective
 
 NAMES = ["gd", "heavy_ball", "scalar_nadam", "adam"]
 
@@ -124,10 +126,10 @@ def test_window_without_its_source_is_refused():
 
 @pytest.mark.parametrize("learning_rate", [2.5, 4.0, 1e200])
 def test_divergence_stops_the_run(learning_rate):
-    """On L = w^2/2 the loss grows by (1 - lr)^2 a step, which tells the step at which it is lost."""
+    """On L = w^2/2, from a loss of 2, it grows by (1 - lr)^2 a step, which tells the step at which it is lost."""
     landscape = quadratic(torch.eye(1).double())
     steps, interval = 100, 4
-    ours, w0 = optimizer("gd", learning_rate), torch.ones(1).double()
+    ours, w0 = optimizer("gd", learning_rate), 2 * torch.ones(1).double()
     run = train(landscape.objective, ours, w0, steps, record_interval=interval)
     lost = math.floor(math.log(DIVERGENCE_FACTOR) / (2 * math.log(learning_rate - 1))) + 1
     assert run.diverged_at == lost
@@ -141,6 +143,26 @@ def test_divergence_stops_the_run(learning_rate):
     assert landscape.objective.cost.gradients < lost + 2 * interval + len(run.record_steps)
     with pytest.raises(InvalidInput):
         run.window(lost, 1)
+
+
+@pytest.mark.parametrize("offset", [0.0, -0.05])
+def test_a_catapult_from_a_small_or_negative_loss_is_no_divergence(offset):
+    """From 4e-12 of its minimum, sharper than 2/lr allows, the run leaps to a flatter one, as torch's own does."""
+    lr, start = 0.24, vector(3.0, 1 / 3 + 1e-6)
+
+    def loss(w):
+        return (w[0] * w[1] - 1) ** 2 / 2 + offset
+
+    run = train(Objective(loss), optimizer("gd", lr), start, 200)
+    w, losses = start.clone().requires_grad_(), []
+    descent = torch.optim.SGD([w], lr)
+    for _ in range(202):
+        descent.zero_grad()
+        losses.append(loss(w))
+        losses[-1].backward()
+        descent.step()
+    assert run.diverged_at is None and run.loss.max() > offset + 0.1
+    torch.testing.assert_close(run.loss, torch.stack(losses).detach(), rtol=1e-6, atol=1e-9)
 
 
 def test_nan_at_the_start_is_divergence_at_step_zero():
