@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rodflow.errors import InvalidInput
 from rodflow.jobs.progress import log
 from rodflow.training.losses import LOSSES, Loss, require_targets
-from rodflow.training.replay import Compile, Replayed
+from rodflow.training.replay import Compile, Replayed, agree
 
 
 @dataclass
@@ -83,6 +83,8 @@ class Objective:
         self._at_one = Replayed(self._differentiate_loss, compile)
         self._at_several = Replayed(self._row_by_row, compile, faster=self._rows_at_once)
         self._flops: float | None = None  # of a gradient, once it is known
+        self._divisible = True  # whether the examples may be visited in chunks
+        self._third_is_right = False  # whether third derivatives were compared with a difference
         self.cost = Cost()
 
     @classmethod
@@ -136,11 +138,21 @@ class Objective:
             of_batch = criterion(output(w, x), y)
             return of_batch * len(x) if reduction == "mean" and criterion is loss else of_batch
 
+        # a few examples tell the output's shape, and what of the module is not the same function each time
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            few, w = x[:4], flat_parameters(module).to(x.device)
+            first, again = output(w, few), output(w, few)
+            apart = first if len(few) < 4 else torch.cat([output(w, few[:2]), output(w, few[2:])])
+        _require_repeatable(module, x.is_meta or agree(first, again))
+        divisible = x.is_meta or agree(first, apart)
+        if not divisible and chunk_size is not None and chunk_size < len(x):
+            allowed = "null: this module's output of an example depends on the others; module.eval() ends that"
+            raise InvalidInput("chunk_size", chunk_size, allowed + _named(module, nn.modules.batchnorm._NormBase))
         if isinstance(loss, str):
-            with torch.no_grad():
-                shape = output(flat_parameters(module).to(x.device), x[:2]).shape
-            require_targets(loss, (len(x), *shape[1:]), y)
-        return cls(batch_loss, (x, y), chunk_size, compile)
+            require_targets(loss, (len(x), *first.shape[1:]), y)
+        objective = cls(batch_loss, (x, y), chunk_size, compile)
+        objective._divisible = divisible
+        return objective
 
     def epsilon(self, w: Tensor) -> float:
         """The relative rounding error of what is evaluated at w: that of w's dtype or the data's, the larger."""
@@ -166,7 +178,7 @@ class Objective:
     def _halve_chunks(self) -> None:
         """Visit half as many examples at once from now on; called for an error, which a single example raises again."""
         held = min(self._chunk_size or self._examples, self._examples)
-        if held == 1:
+        if held == 1 or not self._divisible:
             raise
         self._chunk_size = (held + 1) // 2
         self._at_one.forget()
@@ -284,6 +296,9 @@ class Objective:
         ``directions [d, k]``, by reverse over reverse over reverse differentiation.
 
         Counted as a gradient and k Hessian-vector products, plus two for each of the k(k+1)/2 third derivatives.
+
+        Raises: ``InvalidInput`` where torch gets them wrong, as with its fused norms: the first ones in double
+        precision are compared with a difference of Hessian-vector products, which is not counted.
         """
         columns = directions.T.contiguous()
         k = len(columns)
@@ -301,7 +316,22 @@ class Objective:
             return torch.stack([product.detach() for product in products], 1), third
 
         products, third = self._mean(evaluate)
+        if not self._third_is_right and self.epsilon(w) == torch.finfo(torch.float64).eps:
+            self._require_third(w, columns[0], products[:, 0], third[0, 0])
         return products, third
+
+    def _require_third(self, w: Tensor, u: Tensor, product: Tensor, third: Tensor) -> None:
+        before, h = self.cost.copy(), 1e-4 * float(w.norm()) / max(float(u.norm()), 1e-300)
+        ends = (self.hessian_vector_product(w + sign * h * u, u) for sign in (1, -1))
+        difference = (next(ends) - next(ends)) / (2 * h)
+        self.cost = before
+        if not torch.isfinite(difference).all():
+            return
+        noise = 1e-6 * float(product.norm()) / float(w.norm())
+        if float((third - difference).norm()) > 0.02 * float(difference.norm()) + noise:
+            allowed = "a loss that torch differentiates three times: norms written out, none of torch's fused ones"
+            raise InvalidInput("third derivatives", "wrong ones, by a difference of Hessian-vector products", allowed)
+        self._third_is_right = True
 
     def product_in_gradients(self, w: Tensor) -> float:
         """What a Hessian-vector product of :meth:`linearise` takes, in gradients: the ratio of their counts of
@@ -346,6 +376,20 @@ def flops(work: Callable[[], object]) -> float:
 def flat_parameters(module: nn.Module) -> Tensor:
     """The module's parameters that require gradients as one vector ``[d]``, in the order of ``named_parameters``."""
     return torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad])
+
+
+def _named(module: nn.Module, kind: type[nn.Module]) -> str:
+    """The names of the module's layers of a kind that are in training mode, in brackets; nothing without any."""
+    names = [name for name, layer in module.named_modules() if isinstance(layer, kind) and layer.training]
+    return f" ({', '.join(names)})" if names else ""
+
+
+def _require_repeatable(module: nn.Module, repeated: bool) -> None:
+    dropouts = [layer for layer in module.modules() if isinstance(layer, nn.modules.dropout._DropoutNd)]
+    if not repeated or any(layer.training and layer.p > 0 for layer in dropouts):
+        names = _named(module, nn.modules.dropout._DropoutNd)
+        allowed = "one that gives the same numbers each time; module.eval() turns dropout off"
+        raise InvalidInput("module", f"{type(module).__name__}, random{names}", allowed)
 
 
 def _require_data(x: Tensor, y: Tensor) -> None:

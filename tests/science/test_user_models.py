@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from helpers.problems import network, optimizer, quadratic
-from helpers.vectors import close, vector
+from helpers.vectors import close, random, vector
 from torch import nn
 
 from rodflow.errors import InvalidInput
@@ -309,3 +309,56 @@ def test_a_step_without_a_derivative_is_refused_where_one_is_taken():
         integrate(StableFlow(net.objective(), theirs), run.window(20), 20)  # which takes none
         with pytest.raises(InvalidInput, match="derivative is wrong"):
             integrate(RodFlow(net.objective(), theirs, closure="one_column"), run.window(20), 20)
+
+
+def test_a_random_module_is_refused_by_its_layers_names():
+    module = seeded(lambda: nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Dropout(0.5), nn.Linear(16, 3)))
+    state = torch.random.get_rng_state()
+    with pytest.raises(InvalidInput, match=r"module: got 'Sequential, random \(2\)', allowed: .*eval"):
+        Objective.from_module(module, inputs(20, 4), labels(20))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    Objective.from_module(module.eval(), inputs(20, 4), labels(20))
+
+    class Noisy(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) + torch.rand_like(x[:, :1])
+
+    with pytest.raises(InvalidInput, match="Noisy, random"):
+        Objective.from_module(seeded(lambda: Noisy(4, 3)), inputs(20, 4), labels(20))
+
+
+def test_chunks_of_a_module_whose_examples_depend_on_each_other_are_refused():
+    module = seeded(lambda: nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)))
+    x, y, w = inputs(24, 4), labels(24), flat_parameters(module)
+    with pytest.raises(InvalidInput, match=r"chunk_size: got 12, allowed: null: .*\(1\)"):
+        Objective.from_module(module, x, y, chunk_size=12)
+    Objective.from_module(module, x, y, chunk_size=24)
+    module.eval()
+    whole, parts = (Objective.from_module(module, x, y, chunk_size=size) for size in (None, 7))
+    close(whole.value(w), parts.value(w))
+
+
+class Norm(nn.Module):
+    """Layer norm of elementary operations."""
+
+    def forward(self, x):
+        centred = x - x.mean(-1, keepdim=True)
+        return centred * torch.rsqrt((centred**2).mean(-1, keepdim=True) + 1e-5)
+
+
+@pytest.mark.parametrize(("norm", "right"), [(lambda: nn.LayerNorm(12), False), (Norm, True)])
+def test_third_derivatives_are_right_or_refused(norm, right):
+    """Torch's fused layer norm is wrong at third order; the same of elementary operations is right."""
+    module = seeded(lambda: nn.Sequential(nn.Linear(4, 12), norm(), nn.GELU(), nn.Linear(12, 3)))
+    objective, w = Objective.from_module(module, inputs(40, 4), labels(40)), flat_parameters(module)
+    v = random(len(w)) / len(w) ** 0.5
+    if not right:
+        with pytest.raises(InvalidInput, match="third derivatives: got 'wrong"):
+            objective.third_derivatives(w, v[:, None])
+        return
+    before = objective.cost.copy()
+    third = objective.third_derivatives(w, v[:, None])[1][0, 0]
+    spent, h = objective.cost - before, 1e-5
+    assert (spent.gradients, spent.hessian_vector_products) == (1, 3)
+    ends = [objective.hessian_vector_product(w + sign * h * v, v) for sign in (1, -1)]
+    close(third, (ends[0] - ends[1]) / (2 * h), rtol=1e-4, atol=1e-6)
