@@ -47,7 +47,7 @@ SHARE = 0.25
 """...and this share of its records lies in the window."""
 AT_THE_FLOOR = 2.0
 """A flow is at the floor where its error is at most this many times the twins'."""
-FULL: dict[str, Any] = {"dataset": "cifar10", "examples": 1000, "steps": 2000, "weights": 100_000}
+FULL: dict[str, Any] = {"dataset": "cifar10", "examples": 1000, "steps": 1000, "weights": 100_000}
 """From here on a run counts as full scale; the original's own scale is not known."""
 
 HOLDS, IN_PART, FAILS, UNTESTED, NO_NUMBER = "holds", "holds in part", "does not hold", "not tested", "no comparison"
