@@ -42,8 +42,8 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 # (`resources: gpu=4`), or else its free memory.
 SHARES = gpu.shares() if CONFIG.device != "cpu" else 0
 GPU = int(CONFIG.device == "cuda" or SHARES > 0)
-if "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", max(SHARES, 1))
+if SHARES and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", SHARES)
 CELL_PATTERN = "{architecture}-{optimizer}-seed{seed}"
 FORK_SERVER = ForkServer()  # started with the run, so that its jobs need not each import torch and the rest
 ENVIRONMENT = str(Path(workflow.basedir) / "environment.yml")
