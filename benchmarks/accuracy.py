@@ -98,22 +98,27 @@ def single_thread() -> None:
     torch.set_num_threads(1)
 
 
-def curve(table: pd.DataFrame) -> pd.DataFrame:
-    """Per variant: the median over cells of its mean error over the default's, its cost, and in how many it is lost.
+def mean_errors(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A row a cell, a column a variant: mean errors over the edge window, and the numbers of records reached there.
 
-    A variant that did not reach every record of the edge window is lost there, and has no mean.
+    A variant that did not reach every record that another did is lost there, and has no mean.
     """
+    errors = table.groupby([*CELL_COLUMNS, "variant"], sort=False)["error"]
+    reached, means = errors.count().unstack("variant"), errors.mean().unstack("variant")
+    return means.where(reached.eq(reached.max(axis=1), axis=0)), reached
+
+
+def curve(table: pd.DataFrame) -> pd.DataFrame:
+    """Per variant: the median over cells of its mean error over the default's, its cost, and in how many it is lost."""
     cells = table.groupby([*CELL_COLUMNS, "variant"])
-    reached = cells["error"].count().unstack("variant")
-    lost = reached.lt(reached.max(axis=1), axis=0)
-    means = cells["error"].mean().unstack("variant").mask(lost)
+    means, reached = mean_errors(table)
     over = means.div(means[DEFAULT], axis=0)
     return pd.DataFrame(
         {
             "gradients_per_step": cells["gradients_per_step"].last().unstack("variant").median(),
             "error_over_default": over.median(),
             "largest": over.max(),
-            "lost": lost.sum(),
+            "lost": reached.lt(reached.max(axis=1), axis=0).sum(),
         }
     ).loc[[variant for variant in VARIANTS if variant in means]]
 

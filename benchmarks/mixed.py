@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchmarks.accuracy import Variants
-from rodflow.config import CELL_COLUMNS
+from benchmarks.accuracy import Variants, mean_errors
 
 FLOWS = ("stable", "drift_free_rod", "twin", "rod")
 DTYPES = ("float64", "mixed")
@@ -20,10 +19,8 @@ def by_cell(table: pd.DataFrame) -> pd.DataFrame:
 
     The floor is the mean error of both twins in float64. A variant that did not reach all records is NaN.
     """
-    cells = table.groupby([*CELL_COLUMNS, "variant"], sort=False)["error"]
-    reached, means = cells.count().unstack("variant"), cells.mean().unstack("variant")
+    means, reached = mean_errors(table)
     n = reached.max(axis=1)
-    means = means.where(reached.eq(n, axis=0))
     floor = means[["twin, float64", "second twin"]].mean(axis=1)
     shown = [variant for variant in VARIANTS if variant in means and variant != "second twin"]
     rows = pd.concat([n.rename("n").astype(int), floor.rename("floor"), means[shown]], axis=1).reset_index()

@@ -70,15 +70,13 @@ def render(folder: Path, page: Path) -> str:
     return "\n\n".join([intro.strip(), *bodies]) + "\n"
 
 
-def _cost(table: pd.DataFrame, measured: str) -> list[str]:
-    return [
-        "## Paper-scale networks",
-        measured,
-        "Below the edge, from the same state, timed in turns. `overhead`: seconds over those of a discrete step, "
-        "over the gradient equivalents, less one. `peak mib`: growth of the process' memory over all rows of its "
-        "architecture, optimizer and dtype. –: lost by its solver.",
-        shown(table),
-    ]
+Section = Callable[[pd.DataFrame, str], list[str]]
+"""The paragraphs of a part, of its table and of what it was measured on."""
+
+
+def one_table(title: str, text: str, made: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table) -> Section:
+    """A section with one table, ``made`` of the part's rows."""
+    return lambda table, measured: [f"## {title}", measured, text, shown(made(table))]
 
 
 def _accuracy(table: pd.DataFrame, measured: str) -> list[str]:
@@ -96,50 +94,6 @@ def _accuracy(table: pd.DataFrame, measured: str) -> list[str]:
     ]
 
 
-def _rod(table: pd.DataFrame, measured: str) -> list[str]:
-    return [
-        "## Rod flow: convergence in columns and step",
-        measured,
-        "Mean error in the edge window over its n records, of rod flow with r columns of the covariance and step h. "
-        "`equivalents`: gradient equivalents a step, their median; `at most`: the largest. No flow is stopped; "
-        "–: not run, or left the finite numbers. The twins' error is the floor: to be nearer to the run is chance.",
-        shown(rod.by_cell(table).reset_index()),
-    ]
-
-
-def _mixed(table: pd.DataFrame, measured: str) -> list[str]:
-    return [
-        "## Mixed precision",
-        measured,
-        "Mean error in the edge window over its n records, of flows whose states are in float64, with the network's "
-        "gradients in float64 or in float32 (`mixed`). The floor is the mean error of two twins in float64.",
-        shown(mixed.by_cell(table)),
-    ]
-
-
-def _gpu(table: pd.DataFrame, measured: str) -> list[str]:
-    return [
-        "## What a step is made of",
-        measured,
-        "Milliseconds at the sizes of config/paper.yaml. `replayed`: the gradient's operations without their Python, "
-        "on a GPU as a CUDA graph; `both ends`: gradients at two points; `drift-free step`: of Adam, the mean over an "
-        "interval; `first sharpness`: with no eigenvectors to begin from. `memory MiB`: of a GPU, at the peak.",
-        shown(table),
-    ]
-
-
-def _rates(table: pd.DataFrame, measured: str) -> list[str]:
-    return [
-        "## Below and above the edge",
-        measured,
-        "Two cells of config.yaml at an eighth, a half, once, one and a half times and twice their learning rate. "
-        "`largest over threshold`: the run's largest effective sharpness after the flows' start; `at the edge`: how "
-        "many of its records have 0.9 thresholds or more. Then mean errors over all records, the floor being the "
-        "twins'. –: the run, or that flow, left the finite numbers or 50 thresholds.",
-        shown(table.drop(columns="seed")),
-    ]
-
-
 def _scaling(table: pd.DataFrame, measured: str) -> list[str]:
     parts = ["## Growth of the drift-free rod flow's cost", measured]
     for varied, rows in table.groupby("varied", sort=False):
@@ -154,18 +108,64 @@ def _scaling(table: pd.DataFrame, measured: str) -> list[str]:
 
 
 class Part(NamedTuple):
-    """``key``: the columns that tell a part's rows apart; ``section``: its paragraphs, of table and machine."""
+    """``key``: the columns that tell a part's rows apart."""
 
     key: list[str]
-    section: Callable[[pd.DataFrame, str], list[str]]
+    section: Section
 
 
 PARTS = {
-    "cost": Part(["architecture", "optimizer", "dtype", "examples", "model"], _cost),
+    "cost": Part(
+        ["architecture", "optimizer", "dtype", "examples", "model"],
+        one_table(
+            "Paper-scale networks",
+            "Below the edge, from the same state, timed in turns. `overhead`: seconds over those of a discrete "
+            "step, over the gradient equivalents, less one. `peak mib`: growth of the process' memory over all "
+            "rows of its architecture, optimizer and dtype. –: lost by its solver.",
+        ),
+    ),
     "accuracy": Part([*CELL_COLUMNS, "variant", "step"], _accuracy),
-    "rod": Part([*CELL_COLUMNS, "variant", "step"], _rod),
-    "mixed": Part([*CELL_COLUMNS, "variant", "step"], _mixed),
-    "rates": Part([*CELL_COLUMNS, "learning_rate"], _rates),
-    "gpu": Part(["architecture", "dtype", "examples"], _gpu),
+    "rod": Part(
+        [*CELL_COLUMNS, "variant", "step"],
+        one_table(
+            "Rod flow: convergence in columns and step",
+            "Mean error in the edge window over its n records, of rod flow with r columns of the covariance and "
+            "step h. `equivalents`: gradient equivalents a step, their median; `at most`: the largest. No flow is "
+            "stopped; –: not run, or left the finite numbers. The twins' error is the floor: to be nearer to the "
+            "run is chance.",
+            lambda table: rod.by_cell(table).reset_index(),
+        ),
+    ),
+    "mixed": Part(
+        [*CELL_COLUMNS, "variant", "step"],
+        one_table(
+            "Mixed precision",
+            "Mean error in the edge window over its n records, of flows whose states are in float64, with the "
+            "network's gradients in float64 or in float32 (`mixed`). The floor is the mean error of two twins in "
+            "float64.",
+            mixed.by_cell,
+        ),
+    ),
+    "rates": Part(
+        [*CELL_COLUMNS, "learning_rate"],
+        one_table(
+            "Below and above the edge",
+            "Two cells of config.yaml at an eighth, a half, once, one and a half times and twice their learning "
+            "rate. `largest over threshold`: the run's largest effective sharpness after the flows' start; `at "
+            "the edge`: how many of its records have 0.9 thresholds or more. Then mean errors over all records, "
+            "the floor being the twins'. –: the run, or that flow, left the finite numbers or 50 thresholds.",
+            lambda table: table.drop(columns="seed"),
+        ),
+    ),
+    "gpu": Part(
+        ["architecture", "dtype", "examples"],
+        one_table(
+            "What a step is made of",
+            "Milliseconds at the sizes of config/paper.yaml. `replayed`: the gradient's operations without their "
+            "Python, on a GPU as a CUDA graph; `both ends`: gradients at two points; `drift-free step`: of Adam, "
+            "the mean over an interval; `first sharpness`: with no eigenvectors to begin from. `memory MiB`: of a "
+            "GPU, at the peak.",
+        ),
+    ),
     "scaling": Part(["varied", "parameters", "examples", "steps"], _scaling),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchmarks.accuracy import Variants
+from benchmarks.accuracy import Variants, mean_errors
 from rodflow.config import CELL_COLUMNS, Config
 
 COLUMNS, STEPS = (1, 2, 3, 4), (1.0, 0.5, 0.25)
@@ -30,9 +30,8 @@ def by_cell(table: pd.DataFrame) -> pd.DataFrame:
     A cell's column names the number n of records in its edge window. A variant that did not reach all of them is NaN.
     """
     cells = table.groupby([*CELL_COLUMNS, "variant"], sort=False)
-    reached = cells["error"].count().unstack("variant").T
+    means, reached = (part.T for part in mean_errors(table))
     n = reached.max().astype(int)
-    means = cells["error"].mean().unstack("variant").T.where(reached == n)
     means.columns = [f"{a}-{o} (n = {n[a, o, s]})" for a, o, s in means]
     equivalents = cells["equivalents_per_step"].first().unstack("variant").T
     costs = pd.DataFrame({"equivalents": equivalents.median(axis=1), "at most": equivalents.max(axis=1)})

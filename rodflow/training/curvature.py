@@ -114,7 +114,7 @@ class Curvature:
         while True:
             if not basis.finite:
                 return None
-            values, norms = basis.values(kept)
+            values, rotation, norms = basis.pairs(kept)
             size = max(float(values[:1].abs()), 1e-12)
             tolerances = torch.full_like(norms, GUARD_TOLERANCE)
             tolerances[: self.count] = self.tolerance
@@ -124,8 +124,9 @@ class Curvature:
             least = LEAST_EXPANSIONS if self.vectors is not None else LEAST_AT_FIRST
             enough = since >= least and len(values) == kept
             if len(basis) == d or expansions >= self.max_expansions or (enough and bool((excess <= 1).all())):
-                return values.to(like.device), basis.vectors(kept)
-            residual = basis.residual(int(excess.argmax()))
+                return values.to(like.device), basis.vectors(rotation)
+            worst = int(excess.argmax())
+            residual = basis.residual(values[worst], rotation[:, worst])
             expansions, since = expansions + 1, since + 1
             # an invariant subspace says nothing of what is beside it, such as other vectors of a multiple eigenvalue
             if not (residual.norm() > ROUNDING * size and basis.grow(residual, product)):
@@ -168,22 +169,24 @@ class Basis:
         self._gram = _bordered(self._gram, self._rows[1, : len(self)] @ image)
         return True
 
-    def values(self, count: int) -> tuple[Tensor, Tensor]:
-        """The largest ``count`` Ritz values theta, falling, and the lengths of their residuals ``A x - theta x``."""
+    def pairs(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The largest ``count`` Ritz values theta, falling, the rotation ``[len, count]`` of the basis that gives their
+        vectors x, and the lengths of their residuals ``A x - theta x``.
+        """
         values, rotation = torch.linalg.eigh(self._matrix)
-        self._values, self._rotation = values.flip(0)[:count], rotation.flip(1)[:, :count]
-        squares = ((self._gram @ self._rotation) * self._rotation).sum(0) - self._values**2
-        return self._values, squares.clamp(min=0).sqrt()
+        values, rotation = values.flip(0)[:count], rotation.flip(1)[:, :count]
+        squares = ((self._gram @ rotation) * rotation).sum(0) - values**2
+        return values, rotation, squares.clamp(min=0).sqrt()
 
-    def vectors(self, count: int) -> Tensor:
-        """The Ritz vectors ``[d, count]`` of the last :meth:`values`."""
-        return self._rows[0, : len(self)].T @ self._rotation[:, :count].to(self._rows)
+    def vectors(self, rotation: Tensor) -> Tensor:
+        """The Ritz vectors ``[d, count]`` of a rotation."""
+        return self._rows[0, : len(self)].T @ rotation.to(self._rows)
 
-    def residual(self, which: int) -> Tensor:
-        """The residual ``[d]`` of one of the last :meth:`values`."""
-        rotation = self._rotation[:, which].to(self._rows)
+    def residual(self, value: Tensor, rotation: Tensor) -> Tensor:
+        """The residual ``[d]`` of one pair, a column ``[len]`` of the rotation."""
         vectors, images = self._rows[:, : len(self)]
-        return images.T @ rotation - self._values[which].to(self._rows) * (vectors.T @ rotation)
+        rotation = rotation.to(self._rows)
+        return images.T @ rotation - value.to(self._rows) * (vectors.T @ rotation)
 
 
 def _bordered(matrix: Tensor, column: Tensor) -> Tensor:

@@ -53,9 +53,8 @@ class Window:
         found = [part[0].numel() for part in self.states]
         same = self.optimizer is None or _numbers_of(self.optimizer) == _numbers_of(optimizer)
         if found != wanted or not same:
-            of = type(self.optimizer).__name__ if self.optimizer is not None else f"states of {found} numbers"
-            allowed = f"a window of the flow's own optimizer: {optimizer}"
-            raise InvalidInput("start", f"a window of {of if found != wanted else self.optimizer}", allowed)
+            owner = self.optimizer or f"states of {found} numbers"
+            raise InvalidInput("start", f"a window of {owner}", f"a window of the flow's own optimizer: {optimizer}")
 
     @property
     def half_width(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,7 @@ class Cost:
 
 
 HessianProduct = Callable[[Tensor], Tensor]
+T = TypeVar("T")
 BATCHED_FLOPS, BATCHED_WEIGHTS = 1e8, 50_000
 """A gradient of at most so many floating-point operations, of at most so many weights, is evaluated at several points
 at once: its time goes into starting its operations. A larger one is faster point by point (docs/performance.md).
@@ -166,12 +168,14 @@ class Objective:
             yield self._data
 
     def _mean(self, evaluate: Callable[..., tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """Sum ``evaluate(*batch)`` over the batches and divide by the number of examples; in smaller batches, where a
-        device has no memory for these.
-        """
+        """Sum ``evaluate(*batch)`` over the batches and divide by the number of examples."""
+        return self._fitting(lambda: self._mean_of_batches(evaluate))
+
+    def _fitting(self, work: Callable[[], T]) -> T:
+        """``work``, again with smaller chunks as often as a device has no memory for it."""
         while True:
             try:
-                return self._mean_of_batches(evaluate)
+                return work()
             except torch.OutOfMemoryError:
                 self._halve_chunks()
 
@@ -259,26 +263,22 @@ class Objective:
         Reverse over reverse differentiation: the products share the graph of the one gradient, so each costs
         about two gradients. In chunks the graph is rebuilt for each product, so that memory stays that of a chunk.
         """
+        return self._fitting(lambda: self._linearised(w))
+
+    def _linearised(self, w: Tensor) -> tuple[Tensor, HessianProduct]:
         if self._in_chunks:
             return self.gradient(w), lambda v: self.hessian_vector_product(w, v)
-        try:
-            leaf, gradient = self._differentiable_gradient(w, *self._data)
-        except torch.OutOfMemoryError:
-            self._halve_chunks()
-            return self.linearise(w)
+        leaf, gradient = self._differentiable_gradient(w, *self._data)
         self.cost.gradients += 1
 
-        def product(v: Tensor) -> Tensor:
-            if not self._in_chunks:
-                try:
-                    derivative = self._differentiate(gradient, leaf, v, retain_graph=True) / self._examples
-                    self.cost.hessian_vector_products += 1
-                    return derivative
-                except torch.OutOfMemoryError:
-                    self._halve_chunks()
-            return self.hessian_vector_product(w, v)
+        def of_graph(v: Tensor) -> Tensor:
+            if self._in_chunks:  # since there was no memory for the graph's derivative
+                return self.hessian_vector_product(w, v)
+            derivative = self._differentiate(gradient, leaf, v, retain_graph=True) / self._examples
+            self.cost.hessian_vector_products += 1
+            return derivative
 
-        return gradient.detach() / self._examples, product
+        return gradient.detach() / self._examples, lambda v: self._fitting(lambda: of_graph(v))
 
     def hessian_vector_product(self, w: Tensor, v: Tensor) -> Tensor:
         """∇²L(w) v, ``[d]``; the gradient that it differentiates is counted too."""

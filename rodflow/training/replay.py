@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, fx
@@ -15,7 +15,7 @@ from rodflow.jobs.progress import log
 
 Function = Callable[..., tuple[Tensor, ...]]
 Compile = Literal["auto", "off", "on"]
-COMPILE = ("auto", "off", "on")
+COMPILE = get_args(Compile)
 ASIDE = 1.01
 """Factor of the arguments at which a function is traced: a number that tracing froze is wrong at the arguments."""
 
