@@ -16,7 +16,7 @@ from rodflow.flows.base import Flow, FlowDiverged, Layout, Solver, midpoint_step
 from rodflow.optimizers.step_map import State, StepMap
 from rodflow.training.curvature import Curvature
 from rodflow.training.discrete import Window
-from rodflow.training.objective import Objective
+from rodflow.training.objective import Linearised, Objective
 
 if TYPE_CHECKING:
     from rodflow.jobs.checkpoint import StateDict
@@ -130,18 +130,19 @@ class CentralFlow(Flow):
         """dz/dt ``[n]``, A ``[d, directions]`` and dnu/dt at time t. Here z is w ``[d]``."""
         optimizer, objective, state = self.dynamics.optimizer, self.dynamics.objective, self.dynamics.state(z, nu)
         w = state.w
-        gradient, p = objective.gradient(w), optimizer.preconditioner(nu, t)
+        linearised, p = objective.linearise(w), optimizer.preconditioner(nu, t)
+        gradient = linearised.gradient
         slow = SecondMoment(optimizer, state, gradient, t)
         dz, push = self.response(t, state, gradient, slow)
         dnu = slow.of_gradient
         columns = w.new_zeros(len(w), self.curvature.count)
         rate = optimizer.rate(t)
-        v = self._critical(w, p, rate)
+        v = self._critical(w, p, rate, linearised)
         k = v.shape[1]
         if not k:
             return dz, columns, dnu
         u = v / p.sqrt()[:, None]
-        products, third = objective.third_derivatives(w, u)
+        products, third = linearised.third_derivatives(u)
         block = rate * u.T @ products
         block = (block + block.T) / 2
 
@@ -178,10 +179,10 @@ class CentralFlow(Flow):
         rate = optimizer.rate(t) / optimizer.preconditioner(state.nu, t)
         return -rate * gradient, lambda change: -rate * change
 
-    def _critical(self, w: Tensor, p: Tensor, rate: float) -> Tensor:
+    def _critical(self, w: Tensor, p: Tensor, rate: float, linearised: Linearised) -> Tensor:
         """The orthonormal critical eigenvectors V ``[d, k]`` of M. Raises: ``FlowDiverged`` where M is not finite."""
         optimizer = self.dynamics.optimizer
-        values = self.curvature.effective_sharpness(w, p, rate)
+        values = self.curvature.effective_sharpness(w, p, rate, linearised)
         if not torch.isfinite(values).all():
             raise FlowDiverged("non-finite Hessian")
         assert self.curvature.vectors is not None

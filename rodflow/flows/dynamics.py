@@ -75,7 +75,7 @@ class Dynamics:
         Raises: ``InvalidInput`` for a step that torch cannot differentiate, as one under ``torch.no_grad``.
         """
         state = self.state(z, nu)
-        gradient, hessian = self.objective.linearise(state.w)
+        gradient, hessian, _ = self.objective.linearise(state.w)
 
         def increment(w: Tensor, m: Tensor, nu: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
             return tuple(self.optimizer.increment(State(w, m, nu), gradient, t))

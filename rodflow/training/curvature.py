@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rodflow.training.objective import Objective
+from rodflow.training.objective import Linearised, Objective
 
 if TYPE_CHECKING:
     from rodflow.jobs.checkpoint import StateDict
@@ -75,14 +75,17 @@ class Curvature:
         part = abs(float(scaled @ self.vectors[:, 0].to(scaled)))
         return part, part / length
 
-    def effective_sharpness(self, w: Tensor, preconditioner: Tensor, learning_rate: float) -> Tensor:
+    def effective_sharpness(
+        self, w: Tensor, preconditioner: Tensor, learning_rate: float, linearised: Linearised | None = None
+    ) -> Tensor:
         """The ``count`` largest eigenvalues of ``lr P^-1/2 H(w) P^-1/2``, falling, float64 ``[count]`` on the CPU.
 
-        Shapes: w ``[d]``, the diagonal ``preconditioner [d]`` or ``[1]``. NaN where w, P or H is not finite.
+        Shapes: w ``[d]``, the diagonal ``preconditioner [d]`` or ``[1]``; ``linearised``: the objective there, if it is
+        known. NaN where w, P or H is not finite.
         """
         nan = torch.full((self.count,), float("nan"), dtype=torch.float64)
         scale = preconditioner.rsqrt()
-        gradient, hessian = self.objective.linearise(w)
+        gradient, hessian, _ = linearised or self.objective.linearise(w)
         if not (torch.isfinite(gradient).all() and torch.isfinite(scale).all()):
             return nan
 
@@ -106,10 +109,8 @@ class Curvature:
         def random() -> Tensor:
             return torch.randn(d, dtype=torch.float64, generator=generator).to(like.device)
 
-        waiting = [] if self.vectors is None else list(self.vectors.to(like.device).T)
-        waiting.append(random())
-        while waiting:
-            basis.grow(waiting.pop(0), product)
+        known = [] if self.vectors is None else list(self.vectors.to(like.device).T)
+        basis.grow([*known, random()], product)
         expansions = since = 0  # all, and those since the last random direction
         while True:
             if not basis.finite:
@@ -129,8 +130,8 @@ class Curvature:
             residual = basis.residual(values[worst], rotation[:, worst])
             expansions, since = expansions + 1, since + 1
             # an invariant subspace says nothing of what is beside it, such as other vectors of a multiple eigenvalue
-            if not (residual.norm() > ROUNDING * size and basis.grow(residual, product)):
-                basis.grow(random(), product)
+            if not (residual.norm() > ROUNDING * size and basis.grow([residual], product)):
+                basis.grow([random()], product)
                 since = 0
 
 
@@ -150,24 +151,36 @@ class Basis:
     def __len__(self) -> int:
         return self._count
 
-    def grow(self, x: Tensor, product: Callable[[Tensor], Tensor]) -> bool:
-        """Take in the part of x ``[d]`` that is new, and its image; False if there is none."""
+    def grow(self, directions: list[Tensor], product: Callable[[Tensor], Tensor]) -> bool:
+        """Take in what is new in each of k directions ``[d]``, and its image; False if nothing is.
+
+        ``product``: rows ``[k, d]`` to their images, one call for all.
+        """
+        before = len(self)
+        for x in directions:
+            self._take(x)
+        if len(self) == before:
+            return False
+        new = self._rows[:, before : len(self)]
+        new[1] = product(new[0])
+        self.finite = self.finite and bool(torch.isfinite(new[1]).all())
+        for i in range(before, len(self)):
+            self._matrix = _bordered(self._matrix, self._rows[0, : i + 1] @ self._rows[1, i])
+            self._gram = _bordered(self._gram, self._rows[1, : i + 1] @ self._rows[1, i])
+        return True
+
+    def _take(self, x: Tensor) -> None:
+        """Add what of x ``[d]`` is new, of length one, to the vectors; its image is not yet there."""
         vectors, before = self._rows[0, : len(self)], x.norm()
         for _ in range(2):  # once leaves rounding errors as large as the part that is new
             x = x - vectors.T @ (vectors @ x)
         length = x.norm()
         if not length > 1e-10 * before:
-            return False
+            return
         if len(self) == self._rows.shape[1]:
             self._rows = torch.cat([self._rows, self._rows.new_empty(2, SPARE, len(x))], 1)
-        vector, image = self._rows[:, len(self)]
-        vector.copy_(x / length)
-        image.copy_(product(vector))
-        self.finite = self.finite and bool(torch.isfinite(image).all())
+        self._rows[0, len(self)] = x / length
         self._count += 1
-        self._matrix = _bordered(self._matrix, self._rows[0, : len(self)] @ image)
-        self._gram = _bordered(self._gram, self._rows[1, : len(self)] @ image)
-        return True
 
     def pairs(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """The largest ``count`` Ritz values theta, falling, the rotation ``[len, count]`` of the basis that gives their

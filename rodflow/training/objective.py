@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,25 @@ class Cost:
 
 
 HessianProduct = Callable[[Tensor], Tensor]
+Graph = tuple[Tensor, Tensor]
+"""The leaf that stands for w, and the gradient of a batch's summed loss there, with its graph."""
 T = TypeVar("T")
+
+
+class Linearised(NamedTuple):
+    """The gradient at a point w, and what its graph gives."""
+
+    gradient: Tensor
+    """∇L(w), ``[d]``."""
+    product: HessianProduct
+    """v -> ∇²L(w) v, for v ``[d]`` or k rows ``[k, d]``."""
+    third_derivatives: Callable[[Tensor], tuple[Tensor, Tensor]]
+    """k columns u ``[d, k]`` -> ∇²L(w) u_i, ``[d, k]``, and the gradients of u_i.∇²L(w) u_j, ``[k, k, d]``.
+
+    Counted as k Hessian-vector products, plus two for each of the k(k+1)/2 third derivatives.
+    """
+
+
 BATCHED_FLOPS, BATCHED_WEIGHTS = 1e8, 50_000
 """A gradient of at most so many floating-point operations, of at most so many weights, is evaluated at several points
 at once: its time goes into starting its operations. A larger one is faster point by point (docs/performance.md).
@@ -86,6 +104,7 @@ class Objective:
         self._at_several = Replayed(self._row_by_row, compile, faster=self._rows_at_once)
         self._flops: float | None = None  # of a gradient, once it is known
         self._divisible = True  # whether the examples may be visited in chunks
+        self._batches_products = True  # whether torch can evaluate several Hessian-vector products at once
         self._third_is_right = False  # whether third derivatives were compared with a difference
         self.cost = Cost()
 
@@ -257,28 +276,41 @@ class Objective:
             losses = torch.func.vmap(lambda w: self._loss(w, *batch))(leaf)
             return (torch.autograd.grad(losses.sum(), leaf)[0],)
 
-    def linearise(self, w: Tensor) -> tuple[Tensor, HessianProduct]:
-        """∇L(w) ``[d]`` and the product v ``[d]`` -> ∇²L(w) v ``[d]``.
+    def linearise(self, w: Tensor) -> Linearised:
+        """∇L(w), and higher derivatives at w that share its graph: reverse over reverse differentiation.
 
-        Reverse over reverse differentiation: the products share the graph of the one gradient, so each costs
-        about two gradients. In chunks the graph is rebuilt for each product, so that memory stays that of a chunk.
+        A Hessian-vector product costs about two gradients, less where those of several rows are evaluated at once
+        (:meth:`gradients`). In chunks the graph is rebuilt for each, so that memory stays that of a chunk.
         """
         return self._fitting(lambda: self._linearised(w))
 
-    def _linearised(self, w: Tensor) -> tuple[Tensor, HessianProduct]:
+    def _linearised(self, w: Tensor) -> Linearised:
         if self._in_chunks:
-            return self.gradient(w), lambda v: self.hessian_vector_product(w, v)
-        leaf, gradient = self._differentiable_gradient(w, *self._data)
+            return Linearised(
+                self.gradient(w),
+                lambda v: _by_row(lambda row: self.hessian_vector_product(w, row), v),
+                lambda u: self._third_derivatives(w, u, None),
+            )
+        graph = self._differentiable_gradient(w, *self._data)
         self.cost.gradients += 1
 
         def of_graph(v: Tensor) -> Tensor:
             if self._in_chunks:  # since there was no memory for the graph's derivative
-                return self.hessian_vector_product(w, v)
-            derivative = self._differentiate(gradient, leaf, v, retain_graph=True) / self._examples
-            self.cost.hessian_vector_products += 1
+                return _by_row(lambda row: self.hessian_vector_product(w, row), v)
+            derivative = self._differentiate(*graph, v, retain_graph=True) / self._examples
+            self.cost.hessian_vector_products += 1 if v.ndim == 1 else len(v)
             return derivative
 
-        return gradient.detach() / self._examples, lambda v: self._fitting(lambda: of_graph(v))
+        def product(v: Tensor) -> Tensor:
+            if v.ndim == 2 and self._batches_products and self._batches_points(w):
+                try:
+                    return self._fitting(lambda: of_graph(v))
+                except RuntimeError as error:  # an operation that torch cannot batch
+                    self._batches_products = False
+                    log.info("Hessian-vector products are evaluated one by one: %s", str(error).splitlines()[0])
+            return _by_row(lambda row: self._fitting(lambda: of_graph(row)), v)
+
+        return Linearised(graph[1].detach() / self._examples, product, lambda u: self._third_derivatives(w, u, graph))
 
     def hessian_vector_product(self, w: Tensor, v: Tensor) -> Tensor:
         """∇²L(w) v, ``[d]``; the gradient that it differentiates is counted too."""
@@ -286,36 +318,38 @@ class Objective:
         self.cost.hessian_vector_products += 1
 
         def evaluate(*batch: Tensor) -> tuple[Tensor, ...]:
-            leaf, gradient = self._differentiable_gradient(w, *batch)
-            return (self._differentiate(gradient, leaf, v),)
+            return (self._differentiate(*self._differentiable_gradient(w, *batch), v),)
 
         return self._mean(evaluate)[0]
 
     def third_derivatives(self, w: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """∇²L(w) u_i, ``[d, k]``, and the gradients of u_i.∇²L(w) u_j, ``[k, k, d]``, for the k columns u of
-        ``directions [d, k]``, by reverse over reverse over reverse differentiation.
-
-        Counted as a gradient and k Hessian-vector products, plus two for each of the k(k+1)/2 third derivatives.
+        """``third_derivatives`` of :class:`Linearised`, at w; a gradient is counted besides.
 
         Raises: ``InvalidInput`` where torch gets them wrong, as with its fused norms: the first ones in double
         precision are compared with a difference of Hessian-vector products, which is not counted.
         """
+        return self._third_derivatives(w, directions, None)
+
+    def _third_derivatives(self, w: Tensor, directions: Tensor, graph: Graph | None) -> tuple[Tensor, Tensor]:
+        """Those at w, from the gradient's graph, or, without one, from a graph a chunk."""
         columns = directions.T.contiguous()
         k = len(columns)
-        self.cost.gradients += 1
         self.cost.hessian_vector_products += k + k * (k + 1)
 
-        def evaluate(*batch: Tensor) -> tuple[Tensor, ...]:
+        def evaluate(leaf: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
             with torch.enable_grad():
-                leaf, gradient = self._differentiable_gradient(w, *batch)
-                products = [self._differentiate(gradient, leaf, u, create_graph=True) for u in columns]
+                products = [self._differentiate(leaf, gradient, u, create_graph=True) for u in columns]
             third = leaf.new_zeros(k, k, leaf.numel())
             for j, product in enumerate(products):
                 for i in range(j + 1):
-                    third[i, j] = third[j, i] = self._differentiate(product, leaf, columns[i], retain_graph=True)
+                    third[i, j] = third[j, i] = self._differentiate(leaf, product, columns[i], retain_graph=True)
             return torch.stack([product.detach() for product in products], 1), third
 
-        products, third = self._mean(evaluate)
+        if graph is not None and not self._in_chunks:
+            products, third = self._fitting(lambda: tuple(part / self._examples for part in evaluate(*graph)))
+        if graph is None or self._in_chunks:  # perhaps since there was no memory for the graph's derivatives
+            self.cost.gradients += 1
+            products, third = self._mean(lambda *batch: evaluate(*self._differentiable_gradient(w, *batch)))
         if not self._third_is_right and self.epsilon(w) == torch.finfo(torch.float64).eps:
             self._require_third(w, columns[0], products[:, 0], third[0, 0])
         return products, third
@@ -345,25 +379,35 @@ class Objective:
 
     @staticmethod
     def _differentiate(
-        gradient: Tensor, leaf: Tensor, v: Tensor, retain_graph: bool = False, create_graph: bool = False
+        leaf: Tensor, gradient: Tensor, v: Tensor, retain_graph: bool = False, create_graph: bool = False
     ) -> Tensor:
-        """The derivative of gradient . v; zero for a linear loss, whose gradient has no graph."""
+        """The derivative of gradient . v, or of each row of v; zero for a linear loss, whose gradient has no graph."""
         if not gradient.requires_grad:
-            return torch.zeros_like(leaf)
+            return torch.zeros_like(v)
         keep = retain_graph or create_graph
         # a graph through constants only, as that of a quadratic's Hessian-vector product, does not reach the leaf
         derivative = torch.autograd.grad(
-            gradient, leaf, v, retain_graph=keep, create_graph=create_graph, allow_unused=True
+            gradient,
+            leaf,
+            v,
+            retain_graph=keep,
+            create_graph=create_graph,
+            allow_unused=True,
+            is_grads_batched=v.ndim > gradient.ndim,
         )[0]
-        return torch.zeros_like(leaf) if derivative is None else derivative
+        return torch.zeros_like(v) if derivative is None else derivative
 
-    def _differentiable_gradient(self, w: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
-        """The leaf that stands for w, and the gradient of the batch's summed loss with its graph."""
+    def _differentiable_gradient(self, w: Tensor, *batch: Tensor) -> Graph:
         # torch's fused attention has no second derivative
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             leaf = w.detach().requires_grad_()
             loss = self._loss(leaf, *batch)
             return leaf, torch.autograd.grad(loss, leaf, create_graph=True)[0]
+
+
+def _by_row(product: HessianProduct, v: Tensor) -> Tensor:
+    """A product of v ``[d]``, or of each row of v ``[k, d]``."""
+    return product(v) if v.ndim == 1 else torch.stack([product(row) for row in v])
 
 
 def flops(work: Callable[[], object]) -> float:

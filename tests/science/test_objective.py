@@ -1,5 +1,7 @@
 """The objective against finite differences, torch.autograd and torch.func."""
 
+import math
+
 import pytest
 import torch
 from helpers.problems import bowl, central_difference, digits_mlp, network, quartic, square_root, valley
@@ -40,7 +42,7 @@ def test_hessian_products_against_dense_hessian(criterion, chunk_size):
     net = network(criterion=criterion)
     objective = net.objective(chunk_size)
     dense = net.hessian(net.w0)
-    gradient, product = objective.linearise(net.w0)
+    gradient, product, _ = objective.linearise(net.w0)
     close(gradient, torch.func.grad(net.loss)(net.w0))
     for seed in range(3):
         v = torch.randn(len(net.w0), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -60,7 +62,7 @@ def test_toy_landscape_needs_no_data(landscape):
 def test_linear_landscape_has_zero_hessian():
     slope = torch.tensor([1.0, -2.0], dtype=torch.float64)
     objective, w = Objective(lambda w: w @ slope), torch.ones(2, dtype=torch.float64)
-    gradient, product = objective.linearise(w)
+    gradient, product, _ = objective.linearise(w)
     close(gradient, slope)
     close(product(slope), torch.zeros_like(slope))
     close(objective.hessian_vector_product(w, slope), torch.zeros_like(slope))
@@ -90,7 +92,7 @@ def test_full_batch_evaluations_are_counted(chunk_size):
     objective.value_and_gradient(net.w0)
     assert objective.cost == Cost(1, 2, 0)
     before = objective.cost.copy()
-    _, product = objective.linearise(net.w0)
+    _, product, _ = objective.linearise(net.w0)
     assert objective.cost - before == Cost(0, 1, 0)
     product(net.w0)
     product(net.w0)
@@ -231,3 +233,54 @@ def test_no_memory_for_one_example_is_an_error():
     net = network()
     with pytest.raises(torch.OutOfMemoryError):
         Objective(Small(net, 0), (net.x, net.y)).gradient(net.w0)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 3])
+def test_derivatives_share_a_graph(chunk_size):
+    """Products of rows, and third derivatives after them, are those of each alone; a chunk's are counted anew."""
+    net = network("mlp")
+    objective, apart = net.objective(chunk_size), net.objective()
+    v = torch.randn(4, len(net.w0), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    linearised = objective.linearise(net.w0)
+    close(linearised.product(v), torch.stack([apart.hessian_vector_product(net.w0, row) for row in v]))
+    assert objective.cost == (Cost(0, 1, 4) if chunk_size is None else Cost(0, 5, 4))
+    for found, wanted in zip(
+        linearised.third_derivatives(v[:2].T), apart.third_derivatives(net.w0, v[:2].T), strict=True
+    ):
+        close(found, wanted)
+    assert objective.cost.gradients == (1 if chunk_size is None else 6)
+
+
+class Cube(torch.autograd.Function):
+    """x³ whose first derivative torch cannot batch."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient * Slope.apply(x)
+
+
+class Slope(torch.autograd.Function):
+    """3x², with a derivative that reads a number out of its argument."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return 3 * x**2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return 6 * x * gradient * (1.0 if math.isfinite(float(gradient.sum())) else 0.0)
+
+
+def test_products_that_cannot_be_batched_are_evaluated_one_by_one():
+    w, v = torch.arange(1.0, 4.0).double(), torch.eye(3).double()
+    objective = Objective(lambda w: Cube.apply(w).sum())
+    close(objective.linearise(w).product(v), torch.diag(6 * w))
+    assert objective.cost == Cost(0, 1, 3)
