@@ -1,4 +1,4 @@
-# `make reproduce` runs the default pipeline, `make test` the tests; both make the environment first.
+# `make` says what there is to make, from the words behind ## of each target. Every target makes the environment first.
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
@@ -7,49 +7,60 @@ CORES ?= all
 TWO := --numprocesses 2 --dist loadfile
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce replication reference-check report test test-science test-slurm test-browser lint benchmark environment
+.PHONY: help environment reproduce docs docs-numbers replication reference-check report test test-science test-slurm \
+	test-browser lint benchmark
 
-environment: $(VENV)/.complete
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+environment: $(VENV)/.complete ## .venv with the pinned packages
 
 # torch first and alone: with it in place at the pinned version nothing else pulls in another build of it
 $(VENV)/.complete: constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[workflow,central,cifar10,test,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[workflow,central,cifar10,test,dev,docs]'
 	touch $@
 
-reproduce: environment
+reproduce: environment ## the default run: about 30 minutes on two cores; first its first figure
 	snakemake --cores $(CORES) figures/default/cells/mlp-gd.png
 	snakemake --cores $(CORES)
 
-# the copy of REPLICATION.md that is committed, and the tables of the pages: the reference's
-replication: environment
+# EXECUTE_NOTEBOOKS=false builds without running them
+docs: environment ## the site, in site/: about a minute
+	NO_MKDOCS_2_WARNING=1 mkdocs build
+
+# REPLICATION.md, the tables and the pictures of the pages: all from reference/, but for the valley, which is run anew
+docs-numbers: environment ## every number and picture of README and docs again, from reference/
 	$(BIN)/python -m rodflow reference-replication --output REPLICATION.md
-	$(BIN)/python -m rodflow reference-pages README.md docs/results.md
+	$(BIN)/python -m rodflow reference-pages README.md $(wildcard docs/*.md)
+	$(BIN)/python -m rodflow reference-pictures --output docs
+
+replication: docs-numbers ## the same
 
 # two cells of reference/ again; where its images are of CIFAR-10, from the file DATA
-reference-check: environment
+reference-check: environment ## two cells of reference/ again, compared with what is kept
 	snakemake reference-check --cores $(CORES) --configfile config/reference.yaml $(if $(DATA),--config 'data={"file": "$(DATA)"}')
 
-report: environment
+report: environment ## Snakemake's report of the default run
 	snakemake --cores $(CORES) --report figures/default/report.html
 
-test: environment
+test: environment ## all tests but the long ones
 	$(BIN)/python -m pytest $(TWO)
 
 # the mathematics alone, without stages, files and Snakemake
-test-science: environment
+test-science: environment ## the tests of the mathematics
 	$(BIN)/python -m pytest tests/science $(TWO)
 
 # needs root, Linux and the packages slurm-wlm and munge
-test-slurm: environment
+test-slurm: environment ## the workflow on a Slurm of its own
 	$(BIN)/python -m pytest -m slurm
 
 # needs chromium
-test-browser: environment
+test-browser: environment ## the page in headless Chromium
 	$(BIN)/python -m pytest -m browser
 
-lint: environment
+lint: environment ## ruff, mypy, import contracts, snakefmt
 	ruff check .
 	ruff format --check .
 	mypy
@@ -57,5 +68,5 @@ lint: environment
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
-benchmark: environment
+benchmark: environment ## docs/performance.md, measured on this machine
 	$(BIN)/python -m benchmarks

@@ -208,6 +208,17 @@ def reference_pages(pages: list[Path], reference: Reference = Path("reference"))
 
 
 @app.command()
+def reference_pictures(
+    output: Annotated[Path, typer.Option(help="The folder of the pages' pictures.")],
+    reference: Reference = Path("reference"),
+) -> None:
+    """Draw the pictures of the pages from the reference, and that of the valley."""
+    from rodflow.reference.pictures import draw_pictures
+
+    draw_pictures(reference, output)
+
+
+@app.command()
 def schema() -> None:
     """Print the config's JSON schema."""
     typer.echo(configuration.json_schema())

@@ -139,7 +139,10 @@ def half_band(reach: int) -> dict[int, float]:
     Twice the weights interpolate s_t from its odd neighbours (Lagrange), so every polynomial up to degree ``reach`` is
     smooth, and none of such a polynomial times (-1)^t is. The gain on a mode e^{i theta t} is one half at 90 degrees;
     the gains at theta and at 180 degrees - theta add up to one. Reach 1 is the second difference (1, 2, 1)/4, reach 7
-    has the weights (1225, -245, 49, -5)/2048 (Herrmann, IEEE Trans. Circuit Theory 18, 1971).
+    has the weights (1225, -245, 49, -5)/4096 (Herrmann, IEEE Trans. Circuit Theory 18, 1971).
+
+    >>> half_band(3)
+    {1: 0.28125, 3: -0.03125}
     """
     odd = range(1, reach + 1, 2)
     return {k: math.prod(j * j / (j * j - k * k) for j in odd if j != k) / 4 for k in odd}

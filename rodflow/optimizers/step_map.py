@@ -117,9 +117,12 @@ def step_map(
 ) -> OwnOptimizer | Callable[[Step], OwnOptimizer]:
     """The optimizer whose step is ``function(state, gradient, t) -> State``; without a function, a decorator.
 
-        @rf.step_map(learning_rate=0.1)
-        def fading(state, gradient, t):
-            return state._replace(w=state.w - 0.1 * 0.5 ** (t / 100) * gradient)
+        >>> import torch, rodflow as rf
+        >>> @rf.step_map(learning_rate=0.1)
+        ... def fading(state, gradient, t):
+        ...     return state._replace(w=state.w - 0.1 * 0.5 ** (t / 100) * gradient)
+        >>> fading.step(fading.init(torch.ones(1)), torch.ones(1), t=100).w
+        tensor([0.9500])
 
     Parameters:
         learning_rate: what the gradient is multiplied by near a minimum, where a step is ``-lr P^-1 gradient``;

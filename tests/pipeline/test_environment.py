@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -14,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+import rodflow
 from rodflow.errors import InvalidInput
 from rodflow.flows import complementarity
 from rodflow.problems import datasets
@@ -97,3 +99,27 @@ def test_the_supported_versions_of_python_are_the_same_everywhere():
     assert [f"3.{minor}" for minor in range(30) if bounds.contains(f"3.{minor}")] == named
     assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{named[0].replace('.', '')}"
     assert f"Python {named[0]} to {named[-1]}" in (ROOT / "README.md").read_text()
+
+
+def test_the_version_is_the_same_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert PROJECT["version"] == rodflow.__version__ == citation["version"]
+    assert f"## {rodflow.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_hooks_before_a_commit_run_lines_of_make_lint_and_fetch_nothing():
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    for hook in repository["hooks"]:
+        assert hook["language"] == "system"
+        assert hook["entry"].removeprefix(".venv/bin/") in recipe.replace("\t", "").splitlines()
+
+
+def test_make_alone_lists_its_targets():
+    """Each with a word on what it does, but for those that are files."""
+    text = (ROOT / "Makefile").read_text()
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = re.search(r"^\.PHONY:((?:.*\\\n)*.*)", text, re.MULTILINE)[1].replace("\\", "").split()
+    assert re.findall(r"^  make ([\w-]+) +\S", listed, re.MULTILINE) == re.findall(r"^([\w-]+):", text, re.MULTILINE)
+    assert sorted(targets) == sorted(re.findall(r"^  make ([\w-]+)", listed, re.MULTILINE))

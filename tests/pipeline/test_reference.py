@@ -339,13 +339,6 @@ def test_the_committed_reference_is_whole_and_small():
     assert configuration.load(ROOT / "config/reference.yaml").followed == config.followed
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
-def test_pages_show_the_tables_of_the_reference(page):
-    text = (ROOT / page).read_text()
-    assert "<!-- reference: models -->" in text
-    assert filled(text, ROOT / "reference") == text, "make replication refreshes them"
-
-
 def test_tables_of_pages_by_hand(tmp_path):
     """Two cells: a stable flow that was stopped, a twin that is no model, a median over the cell with five records."""
     row = {"architecture": "mlp", "seed": 0, "gradient_equivalents_per_step": 2.0, "diverged_at": None, "floor": 0.01}
