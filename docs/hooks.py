@@ -124,20 +124,43 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    if page.file.src_uri.startswith("code/"):  # for mkdocs' check of links, which does not see a line's anchor
+    here = page.file.src_uri
+    if here.startswith("code/"):  # for mkdocs' check of links, which does not see a line's anchor
         page.present_anchor_ids |= set(re.findall(r'id="(__codelineno-[\d-]+)"', html))
+    if here.startswith("notebooks/"):
+        html = with_links(html, page.file, files)
+    if here.startswith("api/"):
+        html = with_names(html)
+    return with_formulas(html)
+
+
+def with_links(html: str, page: File, files: Files) -> str:
+    """A notebook's links to other sources of the site, which mkdocs leaves as they are, made links to their pages."""
+
+    def moved(link: re.Match[str]) -> str:
+        file = files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(page.src_uri), link[1])))
+        return link[0] if file is None else f'href="{file.url_relative_to(page)}"'
+
+    return re.sub(r'href="([^":#]+)"', moved, html)
+
+
+def with_names(html: str) -> str:
+    """Docstrings' ``:class:`` and the like made links where they name something public."""
+
+    def role(found: re.Match[str]) -> str:
+        name = found[1].rpartition(".")[2]
+        code = f"<code>{found[1]}</code>"
+        return f'<a href="{name}.html">{code}</a>' if name in rodflow.__all__ else code
+
+    return re.sub(r":(?:class|meth|func):<code>~?(.*?)</code>", role, html)
+
+
+def with_formulas(html: str) -> str:
+    """LaTeX made MathML, which browsers show by themselves."""
 
     def formula(found: re.Match[str]) -> str:
         display = "block" if found[1] == "div" else "inline"
         latex = unescape(found[2]).replace("{aligned}", "{align*}")  # which it knows, and forges do not
         return latex2mathml.converter.convert(latex, display=display)
 
-    def role(found: re.Match[str]) -> str:
-        name = found[1].removeprefix("~").rpartition(".")[2]
-        code = f"<code>{found[1].removeprefix('~')}</code>"
-        if name not in rodflow.__all__ or not page.file.src_uri.startswith("api/"):
-            return code
-        return f'<a href="{name}.html">{code}</a>'
-
-    html = re.sub(r'<(span|div) class="arithmatex">\\[\[(](.*?)\\[\])]</\1>', formula, html, flags=re.DOTALL)
-    return re.sub(r":(?:class|meth|func|mod|attr):<code>(.*?)</code>", role, html)
+    return re.sub(r'<(span|div) class="arithmatex">\\[\[(](.*?)\\[\])]</\1>', formula, html, flags=re.DOTALL)
