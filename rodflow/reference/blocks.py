@@ -31,6 +31,8 @@ STATISTICS: dict[str, Callable[[pd.Series], float]] = {
     "largest": lambda values: values.max(),
 }
 """What a number in a sentence may be, over the cells of a flow that tell it."""
+COUNT = re.compile(r"(above|below)_(\d+)")
+"""Or in how many of these cells it is above, or below, a whole number: ``26 of 27``."""
 
 
 def models(reference: Path) -> str:
@@ -187,24 +189,27 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
 
 def number(reference: Path, flow: str, column: str, statistic: str) -> str:
     """A flow's ``statistic`` of a ``column`` of errors.csv, as a sentence has it. Raises: ``InvalidInput``."""
-    errors = read_table(reference / "errors.csv")
+    errors, count = read_table(reference / "errors.csv"), COUNT.fullmatch(statistic)
     own = errors[errors["flow"] == flow]
-    for key, value, allowed in (
-        ("flow", flow, errors["flow"].unique()),
-        ("column", column, [name for name in errors if pd.api.types.is_numeric_dtype(errors[name])]),
-        ("statistic", statistic, STATISTICS),
-    ):
-        if value not in allowed:
-            raise InvalidInput(key, value, f"one of {', '.join(map(str, allowed))}")
+    if not len(own):
+        raise InvalidInput("flow", flow, f"one of {', '.join(errors['flow'].unique())}")
+    if column not in errors or not pd.api.types.is_numeric_dtype(errors[column]):
+        raise InvalidInput("column", column, "one of numbers, of errors.csv")
     values = told(own, column)[column] if column in RATIOS else own[column]
-    return _number(STATISTICS[statistic](values), 3)
+    if statistic in STATISTICS:
+        return _number(STATISTICS[statistic](values), 3)
+    if count is None:
+        raise InvalidInput("statistic", statistic, f"one of {', '.join(STATISTICS)}, above_1, below_10 and the like")
+    held = values > int(count[2]) if count[1] == "above" else values < int(count[2])
+    return f"{held.sum()} of {len(values)}"
 
 
 def filled(text: str, reference: Path) -> str:
     """``text`` with the tables and numbers of the folder ``reference`` between its marks.
 
     A table stands between ``<!-- reference: models -->`` and ``<!-- end -->``, a number of a sentence between
-    ``<!-- rod.ratio_to_floor.median -->`` and ``<!-- -->``: flow, column of errors.csv, one of ``STATISTICS``.
+    ``<!-- rod.ratio_to_floor.median -->`` and ``<!-- -->``: flow, column of errors.csv, one of ``STATISTICS``
+    or a ``COUNT``.
 
     Raises: ``InvalidInput`` for a mark that names nothing.
     """

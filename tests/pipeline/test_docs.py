@@ -133,8 +133,10 @@ def test_a_number_of_a_sentence():
     for statistic, value in {"median": own.median(), "least": own.min(), "largest": own.max()}.items():
         said = re.search(">([^<]*)<", filled(text.format(statistic), REFERENCE))[1]
         assert float(said) == pytest.approx(value, rel=5e-3)
+    counted = re.search(">([^<]*)<", filled(text.format("above_9"), REFERENCE))[1]
+    assert counted == f"{sum(value > 9 for value in own)} of {len(own)}"
     for mark in ("rod.ratio_to_stable.mean", "road.ratio_to_stable.median", "rod.flow.median"):
-        with pytest.raises(InvalidInput, match="one of"):
+        with pytest.raises(InvalidInput, match="allowed: one of"):
             filled(f"<!-- {mark} -->7<!-- -->", REFERENCE)
 
 
