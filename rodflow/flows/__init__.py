@@ -11,7 +11,7 @@ z ``[n]``          phase-space point (w, m), or w without a first moment: n is 2
 s                  whole state (w, m, nu)
 y                  what a flow integrates, as one flat vector (:class:`rodflow.flows.base.Layout`)
 g ``[d]``          gradient of the loss L at w
-q                  what nu averages: g*g, or ||g||^2 in the scalar variants
+q                  what nu averages: g*g by component, or the sum of that in the scalar variants
 G                  increment of z over one step of the optimizer; G+ and G- at the two ends of a rod
 J                  derivative of G in z
 H ``[d, d]``       Hessian of L

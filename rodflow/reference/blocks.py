@@ -86,7 +86,7 @@ def flows(reference: Path) -> str:
                 "flow": entry.label,
                 "in a config": f"`{name}`",
                 "class": f"`rf.{entry.target.rpartition(':')[2]}`",
-                "idea": IDEAS[name],
+                "idea": IDEAS.get(name, "–"),
                 "optimizers": "gradient descent" if entry.models == ("gd",) else whom,
                 "gradient equivalents a step": "–" if own is None else _number(_cost(own), 3),
                 "error over the floor, median": "–" if own is None or entry.floor else _middle(own, "ratio_to_floor"),
