@@ -1,4 +1,4 @@
-"""the reference, and the code -> the tables that pages of the project show of them, between two marks in their text."""
+"""the reference -> the tables and numbers that pages of the project show of it, between two marks in their text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-import rodflow.flows
 from rodflow.catalogue import FLOWS, is_floor
 from rodflow.config import CELL_COLUMNS
 from rodflow.errors import InvalidInput
@@ -18,21 +17,14 @@ from rodflow.jobs.files import read_table, write_text
 from rodflow.measures.constants import NEAR
 from rodflow.measures.errors import RATIOS, over, told
 from rodflow.measures.precision import variant_label
+from rodflow.reference.explained import columns_of, letters
+from rodflow.reference.numbers import number, short
 from rodflow.report import columns, markdown
 
 IN_CELLS = ("stable", "rod", "rod_one_column", "drift_free_rod_ode", "drift_free_rod")
 """The flows that the table of all cells has a column of."""
 MARK = re.compile(r"(<!-- reference: (\w+) -->\n\n)(?:.*?\n\n)??(<!-- end -->)", re.DOTALL)
-
 NUMBER = re.compile(r"(<!-- (\w+)\.(\w+)\.(\w+) -->)[^<]*(<!-- -->)")
-STATISTICS: dict[str, Callable[[pd.Series], float]] = {
-    "median": lambda values: values.median(),
-    "least": lambda values: values.min(),
-    "largest": lambda values: values.max(),
-}
-"""What a number in a sentence may be, over the cells of a flow that tell it."""
-COUNT = re.compile(r"(above|below)_(\d+)")
-"""Or in how many of these cells it is above, or below, a whole number: ``26 of 27``."""
 
 
 def models(reference: Path) -> str:
@@ -88,7 +80,7 @@ def flows(reference: Path) -> str:
                 "class": f"`rf.{entry.target.rpartition(':')[2]}`",
                 "idea": IDEAS.get(name, "–"),
                 "optimizers": "gradient descent" if entry.models == ("gd",) else whom,
-                "gradient equivalents a step": "–" if own is None else _number(_cost(own), 3),
+                "gradient equivalents a step": "–" if own is None else short(_cost(own), 3),
                 "error over the floor, median": "–" if own is None or entry.floor else _middle(own, "ratio_to_floor"),
             }
         )
@@ -101,14 +93,14 @@ def _cost(own: pd.DataFrame) -> float:
 
 def _middle(own: pd.DataFrame, name: str) -> str:
     """The median of a ratio over the cells that tell it."""
-    return _number(told(own, name)[name].median(), 3)
+    return short(told(own, name)[name].median(), 3)
 
 
 def _median(own: pd.DataFrame, name: str) -> str:
     ratio = told(own, name)[name]
     if not len(ratio):
         return "–"
-    spread = f"from {_number(ratio.min())} to {_number(ratio.max())}"
+    spread = f"from {short(ratio.min())} to {short(ratio.max())}"
     return f"{_middle(own, name)} ({spread}; {over(own, name)})"
 
 
@@ -122,8 +114,8 @@ def cells(reference: Path) -> str:
         for flow in IN_CELLS:
             found = of.get(flow, {})
             few = f" (n {found['n']})" if found and found["n"] < n else ""  # it was stopped
-            row[FLOWS.entries[flow].label] = _number(found.get("error_eos_mean")) + few
-        row["floor"] = _number(own["floor"].iloc[0])
+            row[FLOWS.entries[flow].label] = short(found.get("error_eos_mean")) + few
+        row["floor"] = short(own["floor"].iloc[0])
         row["stable over rod"] = _ratio(of.get("rod", {}), "ratio_to_stable")
         row["ODE over floor"] = _ratio(of.get("drift_free_rod_ode", {}), "ratio_to_floor")
         row["map over floor"] = _ratio(of.get("drift_free_rod", {}), "ratio_to_floor")
@@ -131,15 +123,8 @@ def cells(reference: Path) -> str:
     return markdown.table(rows)
 
 
-def _number(value: Any, digits: int = 2) -> str:
-    """So many digits, or all before the point; a dash for no number."""
-    if value is None or pd.isna(value):
-        return "–"
-    return f"{value:.{digits}g}" if value < 10**digits else f"{value:.0f}"
-
-
 def _ratio(row: dict[Hashable, Any], name: str) -> str:
-    text = _number(row.get(name))
+    text = short(row.get(name))
     return text if text == "–" else f"{text} ({row[RATIOS[name]]})"
 
 
@@ -151,29 +136,13 @@ def precision(reference: Path) -> str:
             "precision": variant_label(row["variant"]),
             "onset": row["onset_step"],
             "overshoot": f"{row['overshoot']:.2f}",
-            "stable flow's error": _number(row["error_eos_mean_stable"]),
-            "drift-free map's": _number(row["error_eos_mean_drift_free_rod"]),
+            "stable flow's error": short(row["error_eos_mean_stable"]),
+            "drift-free map's": short(row["error_eos_mean_drift_free_rod"]),
             "stable over map": f"{row['ratio']:.3g} (n {row['n']})",
         }
         for row in read_table(reference / "precision.csv").to_dict("records")
     ]
     return markdown.table(found)
-
-
-def letters(_: Path) -> str:
-    """The letters of all formulas, as the flows' docstring explains them."""
-    rows = re.search(r"^=+ +=+\n(.*?)^=+", rodflow.flows.__doc__ or "", re.DOTALL | re.MULTILINE)
-    assert rows is not None
-    plain = rows[1].replace("``", "`").replace(":class:", "")
-    lines = [re.split(r"  +", line, maxsplit=1) for line in plain.splitlines()]
-    return markdown.table([{"letter": letter, "stands for": meaning} for letter, meaning in lines])
-
-
-def columns_of(file: str, reference: Path) -> str:
-    """What the columns of a table, or series, hold: a table's own, or those that its files have by definition."""
-    found = columns.SERIES.get(file) or [str(name) for name in read_table(reference / f"{file}.csv")]
-    said = columns.meanings(file, found).items()
-    return markdown.table([{"column": f"`{name}`", "holds": meaning} for name, meaning in said])
 
 
 BLOCKS: dict[str, Callable[[Path], str]] = {
@@ -187,29 +156,12 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
 """By the name in a mark, ``<!-- reference: models -->``, from which the table goes on to ``<!-- end -->``."""
 
 
-def number(reference: Path, flow: str, column: str, statistic: str) -> str:
-    """A flow's ``statistic`` of a ``column`` of errors.csv, as a sentence has it. Raises: ``InvalidInput``."""
-    errors, count = read_table(reference / "errors.csv"), COUNT.fullmatch(statistic)
-    own = errors[errors["flow"] == flow]
-    if not len(own):
-        raise InvalidInput("flow", flow, f"one of {', '.join(errors['flow'].unique())}")
-    if column not in errors or not pd.api.types.is_numeric_dtype(errors[column]):
-        raise InvalidInput("column", column, "one of numbers, of errors.csv")
-    values = told(own, column)[column] if column in RATIOS else own[column]
-    if statistic in STATISTICS:
-        return _number(STATISTICS[statistic](values), 3)
-    if count is None:
-        raise InvalidInput("statistic", statistic, f"one of {', '.join(STATISTICS)}, above_1, below_10 and the like")
-    held = values > int(count[2]) if count[1] == "above" else values < int(count[2])
-    return f"{held.sum()} of {len(values)}"
-
-
 def filled(text: str, reference: Path) -> str:
     """``text`` with the tables and numbers of the folder ``reference`` between its marks.
 
     A table stands between ``<!-- reference: models -->`` and ``<!-- end -->``, a number of a sentence between
     ``<!-- rod.ratio_to_floor.median -->`` and ``<!-- -->``: flow, column of errors.csv, one of ``STATISTICS``
-    or a ``COUNT``.
+    or a ``COUNT`` (:mod:`rodflow.reference.numbers`).
 
     Raises: ``InvalidInput`` for a mark that names nothing.
     """

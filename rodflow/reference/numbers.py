@@ -1,0 +1,47 @@
+"""the reference -> single numbers, as sentences of the project's pages have them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rodflow.errors import InvalidInput
+from rodflow.jobs.files import read_table
+from rodflow.measures.errors import RATIOS, told
+
+STATISTICS: dict[str, Callable[[pd.Series], float]] = {
+    "median": lambda values: values.median(),
+    "least": lambda values: values.min(),
+    "largest": lambda values: values.max(),
+}
+"""What a number in a sentence may be, over the cells of a flow that tell it."""
+COUNT = re.compile(r"(above|below)_(\d+)")
+"""Or in how many of these cells it is above, or below, a whole number: ``26 of 27``."""
+
+
+def short(value: Any, digits: int = 2) -> str:
+    """So many digits, or all before the point; a dash for no number."""
+    if value is None or pd.isna(value):
+        return "–"
+    return f"{value:.{digits}g}" if value < 10**digits else f"{value:.0f}"
+
+
+def number(reference: Path, flow: str, column: str, statistic: str) -> str:
+    """A flow's ``statistic`` of a ``column`` of errors.csv, as a sentence has it. Raises: ``InvalidInput``."""
+    errors, count = read_table(reference / "errors.csv"), COUNT.fullmatch(statistic)
+    own = errors[errors["flow"] == flow]
+    if not len(own):
+        raise InvalidInput("flow", flow, f"one of {', '.join(errors['flow'].unique())}")
+    if column not in errors or not pd.api.types.is_numeric_dtype(errors[column]):
+        raise InvalidInput("column", column, "one of numbers, of errors.csv")
+    values = told(own, column)[column] if column in RATIOS else own[column]
+    if statistic in STATISTICS:
+        return short(STATISTICS[statistic](values), 3)
+    if count is None:
+        raise InvalidInput("statistic", statistic, f"one of {', '.join(STATISTICS)}, above_1, below_10 and the like")
+    held = values > int(count[2]) if count[1] == "above" else values < int(count[2])
+    return f"{held.sum()} of {len(values)}"
