@@ -21,6 +21,7 @@ if not INCOMPLETE:  # an incomplete run's tables are of what is there: nothing i
     include: "workflow/rules/dataset.smk"
     include: "workflow/rules/discrete.smk"
     include: "workflow/rules/flows.smk"
+    include: "workflow/rules/scan.smk"
 
 
 include: "workflow/rules/tables.smk"
@@ -38,6 +39,11 @@ if not INCOMPLETE:  # the reference is a whole run
 onstart:
     from rodflow.jobs.files import write_text
 
+    if any(job.rule.name == "tables" for job in workflow.dag.needrun_jobs()):
+        try:
+            require_no_fewer_cells(CONFIG, RESULTS, OVERWRITE)
+        except InvalidInput as error:
+            raise WorkflowError(f"config: {error}")
     if workflow.local_exec:  # a cluster's jobs run where its scheduler puts them
         FORK_SERVER.start(f"{LOGS}/forkserver.log")
     write_text(CONFIG_FILE, CONFIG.to_yaml())

@@ -162,6 +162,38 @@ def page(
     lay_out(configuration.load(config), results, output, incomplete)
 
 
+@app.command()
+def scan(
+    config: ConfigFile,
+    output: Annotated[
+        Path | None, typer.Option(help="Where the config with these rates goes; none: results/<run>/scan.yaml.")
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="Images of the dataset stage (.npz); none: prepared anew.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="So many cells at once, in processes of their own.", min=1)] = 1,
+) -> None:
+    """Look for learning rates at which the config's cells enter their edge of stability gently and stay there.
+
+    The config needs no rates. What was found is printed, and stands over the config that is written.
+    """
+    from rodflow.pipeline.stages.scan import scan as scan_rates
+
+    typer.echo(scan_rates(config, output, jobs, dataset))
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="The results folder of a finished run.")],
+    b: Annotated[Path, typer.Argument(help="That of another.")],
+    output: Annotated[Path | None, typer.Option(help="A folder; none: results/<a>-against-<b>.")] = None,
+) -> None:
+    """What differs between two runs, in settings and numbers: two tables, a figure, and a page that is printed."""
+    from rodflow.pipeline.stages.differences import differ
+
+    typer.echo(differ(a, b, output or Path("results", f"{a.resolve().name}-against-{b.resolve().name}")), nl=False)
+
+
 Reference = Annotated[Path, typer.Option(help="The folder of the reference.")]
 
 
@@ -236,6 +268,9 @@ def run(
         Path | None, typer.Option(help="At the end, write what tables and figures need into this zip file.")
     ] = None,
     unpack: Annotated[Path | None, typer.Option(help="At first, take up a zip file that --pack wrote.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Even where the run's tables have cells that the config has not.")
+    ] = False,
 ) -> None:
     """Run all stages of a config but the figures, without Snakemake.
 
@@ -250,7 +285,7 @@ def run(
     if unpack is not None:
         packed.unpack(unpack, results)
     try:
-        run_everything(settings, root, jobs, time_limit)
+        run_everything(settings, root, jobs, time_limit, overwrite)
     finally:
         if pack is not None and results.exists():
             packed.pack(results, pack)

@@ -14,3 +14,7 @@ LATE = 0.1
 """A flow's onset is the run's where it is at most this share of the run's away."""
 FEW = 5
 """A ratio over fewer records than this says nothing of a cell: it is hatched in figures and left out of medians."""
+LEAP = 1.3
+"""A run whose effective sharpness goes above so many thresholds leaps, too fast for a smooth model of it."""
+LEAST_SHARE = 0.4
+"""A run with at least this share of its records in the edge window is there for long enough to be followed."""

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pandas as pd
 
 from rodflow.config import CELL_COLUMNS, Cell
-from rodflow.measures.constants import EDGE
+from rodflow.measures.constants import EDGE, LEAP
 from rodflow.measures.errors import at_the_edge
 from rodflow.measures.onset import first_above, oscillation_onset
 from rodflow.measures.summaries import RunSummary
@@ -42,7 +42,7 @@ def threshold_row(records: pd.DataFrame, run: RunSummary, flows: dict[str, pd.Da
 
 
 def off_the_edge(thresholds: pd.DataFrame) -> list[str]:
-    """A sentence for each cell of thresholds.csv whose run diverged, or never was at its edge: nothing to follow."""
+    """A sentence for each cell of thresholds.csv whose run diverged, never was at its edge, or leapt into it."""
     said, rows = [], cast(Iterable[Any], thresholds.itertuples())
     for row in rows:
         cell = Cell(row.architecture, row.optimizer, row.seed)
@@ -51,6 +51,9 @@ def off_the_edge(thresholds: pd.DataFrame) -> list[str]:
         elif row.eos_share == 0:
             reached = f"its effective sharpness reached {row.sharpness_largest_ratio:.2f} of the threshold"
             said.append(f"{cell}: the run was never at its edge ({reached}, {EDGE} counts)")
+        elif row.sharpness_largest_ratio > LEAP:
+            reached = f"its effective sharpness reached {row.sharpness_largest_ratio:.2f} thresholds"
+            said.append(f"{cell}: the run leapt into its edge ({reached}, above {LEAP} is a leap)")
     return said
 
 

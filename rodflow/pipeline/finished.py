@@ -6,6 +6,7 @@ there is whole.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,24 @@ def _missing_of_study(config: Config, cell: Cell, results: str | Path) -> list[P
         else:
             files.append(discrete_file(results, cell, variant))
     return files
+
+
+def require_no_fewer_cells(config: Config, results: str | Path, overwrite: bool = False) -> None:
+    """Check that the tables below ``results`` have no cells, with numbers, that tables of ``config`` would not have.
+
+    Raises: ``InvalidInput`` if they do, unless they may be ``overwrite``-n.
+    """
+    table = Path(results, "tables", "thresholds.csv")
+    if overwrite or not table.exists():
+        return
+    with open(table, encoding="utf-8", errors="replace", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if not row.get("missing")]
+    kept = {f"{row.get('architecture')}-{row.get('optimizer')}-seed{row.get('seed')}" for row in rows}
+    lost = sorted(kept - set(map(str, config.cells)))
+    if lost:
+        some = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+        allowed = f"another name, as in run=other, or overwrite=true: tables of this config lose {some} of {results}"
+        raise InvalidInput("run", config.run, allowed)
 
 
 def made(files: list[Path], settings: dict[str, Any] | None = None) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
+from rodflow.config import CELL_COLUMNS, Cell
 from rodflow.measures.columns import COSTS
 from rodflow.measures.constants import FEW, LATE, NEAR
 from rodflow.measures.errors import RATIOS, over, told
@@ -88,3 +89,34 @@ def comparison_in_brief(comparison: pd.DataFrame) -> str:
             }
         )
     return markdown.table(found) + "\n"
+
+
+def differences_in_brief(
+    names: tuple[str, str],
+    settings: pd.DataFrame,
+    errors: Sequence[pd.DataFrame],
+    numbers: pd.DataFrame,
+    pairs: pd.DataFrame,
+) -> str:
+    """What differs between two runs, as Markdown: settings, cells that one of them has, errors at the edge by flow.
+
+    ``errors``: errors.csv of each; ``settings``, ``numbers``, ``pairs``: see :mod:`rodflow.measures.differences`.
+    """
+    a, b = ({Cell(*row) for row in table[CELL_COLUMNS].itertuples(index=False)} for table in errors)
+    parts = [f"a: {names[0]}, b: {names[1]}"]
+    changed: Iterable[Any] = settings.itertuples(index=False)
+    told = [{key: text.replace("|", r"\|") for key, text in row._asdict().items()} for row in changed]
+    parts.append(markdown.table(told) if told else "No setting differs.")
+    for name, cells in (("a", a - b), ("b", b - a)):
+        if cells:
+            parts.append(f"Cells of {name} alone: {', '.join(sorted(map(str, cells)))}.")
+    rows = []
+    for flow, own in pairs.groupby("flow", sort=False):
+        ratio = (own["b"] / own["a"]).dropna()
+        found = f"{ratio.median():.3g} (from {ratio.min():.3g} to {ratio.max():.3g})" if len(ratio) else "–"
+        same = int(((own["a"] == own["b"]) | (own["a"].isna() & own["b"].isna())).sum())
+        rows.append({"flow": flow, "cells of both": len(own), "same error": same, "error of b over a, median": found})
+    parts.append(markdown.table(rows) if rows else "They have no flow of a cell in common.")
+    counts = numbers.groupby("table", sort=False).size()
+    parts.append("Numbers that differ: " + (", ".join(f"{n} of {t}.csv" for t, n in counts.items()) or "none") + ".")
+    return "\n\n".join(parts) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -221,6 +222,7 @@ def train(
     progress: str = "train",
     perturbation: float = 0.0,
     checkpoint: Checkpoint | None = None,
+    on_record: Callable[[int, float], None] | None = None,
 ) -> DiscreteRun:
     """Train for ``steps`` full-batch steps from w0 ``[d]``, in its dtype and on its device.
 
@@ -232,6 +234,7 @@ def train(
     each run: what rounding does to a run in fewer digits, and what keeps its oscillation alive below the edge.
 
     With a ``checkpoint`` the run goes on from the record that it holds, if any, and saves every further one.
+    ``on_record`` is called after each record with its step and effective sharpness; what it raises ends the run.
 
     Raises: ``InvalidInput`` for a w0 that is no flat vector of floating numbers, an ``optimizer`` that is no step map
     or whose step changes its arguments, a non-positive number of steps, an interval that leaves no record, or a
@@ -298,6 +301,8 @@ def train(
             preconditioner = optimizer.preconditioner(centre.nu, t)
             run.sharpness[i] = curvature.effective_sharpness(centre.w, preconditioner, optimizer.rate(t))
             run.oscillation_along_sharpest[i] = curvature.along_sharpest(state.w - centre.w, preconditioner)[0]
+            if on_record is not None:
+                on_record(t, float(run.sharpness[i, 0]))
             if checkpoint is not None:
                 checkpoint.save(
                     {

@@ -13,17 +13,20 @@ from rodflow.config.run import STUDIED_FLOWS, VARIANTS
 from rodflow.errors import InvalidInput
 from rodflow.jobs import gpu
 from rodflow.jobs.forkserver import ForkServer
-from rodflow.pipeline.finished import everything, found, missing
+from rodflow.pipeline.finished import everything, found, missing, require_no_fewer_cells
 from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, study_file
 from rodflow.pipeline.provenance import code_digest, discrete_code, flow_code, landscape_code
 
 try:
     # Snakemake merges these too, but takes what changes a value silently: a key given twice, rates of other images
     typed = plain_scalars(dict(workflow.config_settings.config))  # what --config says, in its types
-    said = typed.pop("incomplete", False)  # of this call, no setting of the results; text on the command line
-    if str(said).lower() not in ("true", "false"):
-        raise InvalidInput("incomplete", said, "true or false")
-    INCOMPLETE = str(said).lower() == "true"
+    switches = {}
+    for name in ("incomplete", "overwrite"):  # of this call, no settings of the results; text on the command line
+        said = str(typed.pop(name, False)).lower()
+        if said not in ("true", "false"):
+            raise InvalidInput(name, said, "true or false")
+        switches[name] = said == "true"
+    INCOMPLETE, OVERWRITE = switches.values()
     CONFIG = configuration.parse(layered([*map(read_yaml, workflow.configfiles), typed]))
     RESULTS = f"results/{CONFIG.run}"
     THERE = found(CONFIG, RESULTS, INCOMPLETE)

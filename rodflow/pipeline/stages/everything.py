@@ -13,7 +13,7 @@ from rodflow.errors import InvalidInput, JobsFailed, JobsLeft
 from rodflow.jobs.files import write_text
 from rodflow.jobs.pool import Job, Outcome, attempt, do
 from rodflow.jobs.progress import log
-from rodflow.pipeline.finished import made, of_cell, on_disk
+from rodflow.pipeline.finished import made, of_cell, on_disk, require_no_fewer_cells
 from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, job_name, landscape_file, study_file
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
@@ -25,7 +25,9 @@ from rodflow.pipeline.stages.replication import replicate
 from rodflow.pipeline.stages.tables import aggregate, warned
 
 
-def run_everything(config: Config, root: Path, processes: int = 1, seconds: float | None = None) -> None:
+def run_everything(
+    config: Config, root: Path, processes: int = 1, seconds: float | None = None, overwrite: bool = False
+) -> None:
     """All stages but the figures, files below ``root/results/<run>``, laid out as the workflow does.
 
     What is there is kept where its summary says that it was made with these settings, a flow from the run beside it;
@@ -34,8 +36,10 @@ def run_everything(config: Config, root: Path, processes: int = 1, seconds: floa
     checkpoint, from which a later call goes on. The tables are of what is finished.
 
     Raises: ``JobsFailed``, at the end, naming what failed; ``JobsLeft``, if nothing did, where the time was over.
+    ``InvalidInput``, before anything is written, where tables would lose cells, unless they are to be ``overwrite``-n.
     """
     results = root / "results" / config.run
+    require_no_fewer_cells(config, results, overwrite)
     write_text(results / "config.yaml", config.to_yaml())
     jobs = [job for cell in config.cells for job in jobs_left(config, results, cell, config.flows_of(cell.optimizer))]
     for cell in config.precision_studies:

@@ -56,7 +56,9 @@ def aggregate(config: Config, results: Path, incomplete: bool = False) -> None:
     files, compared = missing(config, there, results), present(comparison_table)
     parts = [listed(error_table, files, results)] if files else []
     said = off_the_edge(present(threshold_table))
-    parts += [markdown.table([{"cells without an edge": line} for line in said]) + "\n"] if said else []
+    parts += (
+        [markdown.table([{"cells that are not gently at their edge": line} for line in said]) + "\n"] if said else []
+    )
     parts += [errors_in_brief(present(error_table), present(threshold_table))]
     parts += [fidelity_in_brief(present(fidelity_table))]
     parts += [comparison_in_brief(compared)] if len(compared) else []
@@ -66,9 +68,13 @@ def aggregate(config: Config, results: Path, incomplete: bool = False) -> None:
 
 
 def warned(results: Path) -> list[str]:
-    """What the tables below ``results`` say of cells without an edge, for the console at a run's end; a line each."""
+    """What the tables below ``results`` say of cells that are not gently at their edge, for the console at a run's end:
+    a line each, and one that names the command which looks for better learning rates.
+    """
     table = results / "tables" / "thresholds.csv"
-    return off_the_edge(present(read_table(table))) if table.exists() else []
+    said = off_the_edge(present(read_table(table))) if table.exists() else []
+    command = f"rodflow scan --config {results / 'config.yaml'}"
+    return [*said, f"`{command}` looks for learning rates at which they are"] if said else []
 
 
 def listed(errors: pd.DataFrame, files: Iterable[Path], results: Path) -> str:
