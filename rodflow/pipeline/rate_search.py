@@ -196,9 +196,11 @@ def attempt(trainer: Trainer, rate: float, whole: bool = False) -> Trial:
             return DIVERGED
         if max(found) > LEAP:
             return LEAPT
+        if len(found) == total and any(at_edge) and not at_edge[-1]:
+            return LEFT
         if sum(at_edge) + total - len(found) < LEAST_SHARE * total:
             return LEFT if any(at_edge[: total // 2]) else LATE
-        return LEFT if len(found) == total and not at_edge[-1] else FOUND
+        return FOUND
 
     def on_record(t: int, sharpness: float) -> None:
         steps.append(t)

@@ -25,6 +25,16 @@ from rodflow.pipeline.stages.discrete import cell_optimizer, cell_problem
 from rodflow.report import markdown
 from rodflow.training.discrete import train
 
+COLUMNS = [
+    "cell",
+    "learning rate",
+    "share at the edge",
+    "largest sharpness / threshold",
+    "at the last record",
+    "trials",
+    "found",
+]
+"""Of the table that says what was found."""
 UNKNOWN_RATE = 1.0
 """What stands for a learning rate that a config does not give, until the scan has found it."""
 
@@ -90,17 +100,11 @@ def scan_cells(config: Config, cells: list[Cell], dataset: Path, output: Path) -
     write_json(output, {"rows": rows})
 
 
-def _row(cell: Cell, trial: Trial, trials: int) -> dict[str, Any]:
-    """What is told of a cell; numbers as text, since those of a run without a record are NaN."""
-    return {
-        "cell": str(cell),
-        "learning rate": f"{trial.rate:g}",
-        "share at the edge": f"{trial.share:.2f}",
-        "largest sharpness / threshold": f"{trial.largest:.2f}",
-        "at the last record": f"{trial.last:.2f}",
-        "trials": str(trials),
-        "found": "yes" if trial.verdict == FOUND else f"no: {REASONS[trial.verdict]}",
-    }
+def _row(cell: Cell, trial: Trial, trials: int) -> list[str]:
+    """What is told of a cell, under ``COLUMNS``."""
+    numbers = [f"{number:.2f}" for number in (trial.share, trial.largest, trial.last)]
+    verdict = "yes" if trial.verdict == FOUND else f"no: {REASONS[trial.verdict]}"
+    return [str(cell), f"{trial.rate:g}", *numbers, str(trials), verdict]
 
 
 def scan(config_file: Path, output: Path | None = None, jobs: int = 1, dataset: Path | None = None) -> str:
@@ -129,8 +133,8 @@ def scan(config_file: Path, output: Path | None = None, jobs: int = 1, dataset: 
         found = {key: read_json(files[key])["rows"] for key in groups}
     rates = {architecture: dict(own) for architecture, own in (settings.get("learning_rates") or {}).items()}
     for (architecture, optimizer), rows in found.items():
-        rates.setdefault(architecture, {})[optimizer] = float(rows[0]["learning rate"])
-    table = markdown.table([row for rows in found.values() for row in rows])
+        rates.setdefault(architecture, {})[optimizer] = float(rows[0][COLUMNS.index("learning rate")])
+    table = markdown.table([dict(zip(COLUMNS, row, strict=True)) for rows in found.values() for row in rows])
     heading = "The learning rates are those of `rodflow scan`:"
     comment = "".join(f"# {line}\n" for line in [heading, *table.splitlines()])
     changed = yaml.safe_dump(settings | {"learning_rates": rates}, sort_keys=False, width=120)

@@ -1,0 +1,212 @@
+"""The scan of learning rates: on made-up cells whose sharpness is known, and on a small network."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from helpers.checkout import smoke
+from helpers.problems import network
+from typer.testing import CliRunner
+
+import rodflow as rf
+from rodflow import config as configuration
+from rodflow.cli import app
+from rodflow.config import Cell
+from rodflow.measures.constants import EDGE, LEAP, LEAST_SHARE
+from rodflow.pipeline.rate_search import ARRIVAL, FOUND, LATE, LEAPT, LEFT, REASONS, Point, climb, predicted, search
+from rodflow.pipeline.stages.dataset import prepare
+from rodflow.pipeline.stages.discrete import run_cell
+from rodflow.pipeline.stages.scan import with_any_rates
+from rodflow.pipeline.stages.tables import warned
+
+
+@dataclass
+class Valley:
+    """A cell whose sharpness at a rate of 1 is ``start (1 + s / 100)^power`` until it holds its threshold.
+
+    It enters at ``peak`` thresholds, is at its edge for the share ``stay`` of the steps, then at half the threshold.
+    """
+
+    start: float = 0.02
+    power: float = 0.5
+    peak: float = 1.1
+    stay: float = 1.0
+    cosine: bool = False
+    steps: int = 640
+    interval: int = 20
+    trained = 0
+
+    def sharpness(self, s):
+        return self.start * (1 + s / 100) ** self.power
+
+    def factor(self, t):
+        return 0.5 + 0.5 * math.cos(math.pi * t / self.steps / 2) if self.cosine else 1.0
+
+    def at(self, rate, on_record):
+        return self._train(lambda t: rate * self.factor(t), on_record)
+
+    def along(self, rate_at, on_record):
+        return self._train(rate_at, on_record)
+
+    def _train(self, rate_at, on_record):
+        s, since = 0.0, None
+        for t in range(self.steps + 1):
+            if t and t % self.interval == 0:
+                self.trained += self.interval
+                free = rate_at(t) * self.sharpness(s)
+                if since is None and free >= 1:
+                    since = t
+                    held = self.peak
+                elif since is not None:
+                    held = 1.0 if t - since <= self.stay * self.steps else 0.5
+                on_record(t, free if since is None else held)
+            s += rate_at(t)
+        return None
+
+
+def exact_rate(valley, t):
+    """The rate at which the threshold is met at step t: halving an interval, in which the sharpness only grows."""
+    low, high = 1e-9, 1e9
+    for _ in range(200):
+        rate = math.sqrt(low * high)
+        low, high = (
+            (rate, high)
+            if rate * valley.factor(t) * valley.sharpness(rate * sum(map(valley.factor, range(t)))) < 1
+            else (low, rate)
+        )
+    return rate
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+@pytest.mark.parametrize("power", [0.0, 0.5, 2.0])
+def test_the_climb_predicts_the_rate_that_meets_the_threshold_at_the_wanted_step(power, cosine):
+    valley = Valley(power=power, cosine=cosine)
+    rate, reached = predicted(valley, climb(valley), ARRIVAL)
+    assert reached and rate == pytest.approx(exact_rate(valley, round(ARRIVAL * valley.steps)), rel=0.05)
+
+
+def test_beyond_its_end_a_path_is_extrapolated_by_its_slope():
+    valley = Valley(power=0.7, start=1e-5)
+    path = [Point(s, valley.sharpness(s)) for s in (1e4, 2e4, 4e4, 8e4)]
+    rate, reached = predicted(valley, path, ARRIVAL)
+    assert not reached and rate == pytest.approx(exact_rate(valley, round(ARRIVAL * valley.steps)), rel=0.01)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_a_gentle_cell_takes_one_climb_and_one_run_whatever_its_scale(scale):
+    valley = Valley(start=0.02 / scale)
+    valley.sharpness = lambda s: 0.02 / scale * (1 + s / scale / 100) ** 0.5
+    (found,) = search(valley)
+    assert found.verdict == FOUND and found.largest <= LEAP and found.share >= LEAST_SHARE and found.last >= EDGE
+    assert found.rate == pytest.approx(exact_rate(valley, round(ARRIVAL * valley.steps)), rel=0.05)
+    assert valley.trained <= 2 * valley.steps
+
+
+def test_a_wrong_prediction_is_mended_by_the_runs_own_path():
+    """The path of a run is three times as sharp as that of the climb, as where a second moment lags behind."""
+    valley = Valley(power=1.0, peak=1.0)
+    climbing = valley.along
+    valley.along = lambda rate_at, on_record: climbing(rate_at, lambda t, sharpness: on_record(t, sharpness / 30))
+    trials = search(valley)
+    assert 1 <= len(trials) <= 3 and trials[-1].verdict == FOUND
+
+
+@pytest.mark.parametrize(
+    ("valley", "reason"),
+    [(Valley(peak=2.0), LEAPT), (Valley(stay=0.1), LEFT), (Valley(power=-2.0, start=1.0), LATE)],
+    ids=["leaps at every rate", "leaves before it has its share", "becomes flatter and flatter"],
+)
+def test_a_cell_that_cannot_be_had_ends_with_the_best_and_the_reason(valley, reason):
+    trials = search(valley)
+    assert trials[-1].verdict == reason and reason in REASONS
+    assert trials[-1].ended == valley.steps and trials[-1].rate in [trial.rate for trial in trials[:-1]]
+
+
+def test_a_record_is_told_when_it_is_taken_and_what_is_raised_ends_the_run():
+    net, told = network(), []
+    run = partial(rf.train, net.objective(None), rf.GradientDescent(1e-2), net.w0, 12, record_interval=4)
+    kept = run(on_record=lambda t, sharpness: told.append((t, sharpness)))
+    assert told == list(zip([4, 8, 12], kept.sharpness[:, 0].tolist(), strict=True))
+    assert torch.equal(kept.midpoints, run().midpoints)
+
+    def enough(t, sharpness):
+        raise StopIteration
+
+    with pytest.raises(StopIteration):
+        run(on_record=enough)
+
+
+SETTINGS = smoke(
+    architectures=["mlp"],
+    optimizers=["gd"],
+    flows=["stable"],
+    landscapes=[],
+    precision_cells=[],
+    steps=300,
+    seeds=[0, 1],
+) | {"record_interval": 10, "data": {"dataset": "digits", "examples": 40}, "run": "scanned"}
+
+
+def scanned(folder, settings, *words):
+    folder.mkdir()
+    (folder / "mine.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    words = ["scan", "--config", f"{folder}/mine.yaml", "--output", f"{folder}/found.yaml", *words]
+    return CliRunner().invoke(app, words)
+
+
+def test_the_rate_that_is_written_is_that_of_a_run_that_measures_what_was_told(tmp_path):
+    """Without rates in the config, and twice to the same bytes; other settings stay as they were typed."""
+    settings = {key: value for key, value in SETTINGS.items() if key != "learning_rates"}
+    result = scanned(tmp_path / "a", settings)
+    assert result.exit_code == 0, result.output
+    found = tmp_path / "a" / "found.yaml"
+    config = configuration.load(found)
+    assert {**yaml.safe_load(found.read_text()), "learning_rates": None} == {**settings, "learning_rates": None}
+    images = tmp_path / "dataset.npz"
+    prepare(config, images)
+    lines = [
+        line.strip("|# ").split(" | ") for line in found.read_text().splitlines() if "seed" in line and "|" in line
+    ]
+    assert [line[0] for line in lines] == ["mlp-gd-seed0", "mlp-gd-seed1"] and lines[0][-1] == "yes"
+    for seed, line in enumerate(lines):
+        run_cell(config, Cell("mlp", "gd", seed), images, tmp_path / "run.h5")
+        records = pd.read_parquet(tmp_path / "run.parquet")["sharpness"] / 2
+        told = [float(line[1]), *(f"{x:.2f}" for x in ((records >= EDGE).mean(), records.max(), records.iloc[-1]))]
+        assert [config.learning_rates["mlp"]["gd"], *line[2:5]] == told
+    assert scanned(tmp_path / "b", settings, "--dataset", str(images)).output == result.output
+    assert (tmp_path / "b" / "found.yaml").read_bytes() == found.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"learning_rates": [1]}, "learning_rates"),
+        ({"optimizers": ["sgdx"]}, "optimizers"),
+        ({"data": {"dataset": "cifar10", "file": "no.npz"}}, "no.npz"),
+    ],
+)
+def test_what_cannot_be_scanned_is_refused_and_nothing_is_written(tmp_path, changes, said):
+    result = scanned(tmp_path / "a", SETTINGS | changes)
+    assert result.exit_code != 0 and said in str(result.exception)
+    assert [file.name for file in (tmp_path / "a").iterdir()] == ["mine.yaml"]
+
+
+def test_rates_that_are_there_are_kept():
+    settings = {"architectures": ["mlp"], "optimizers": ["gd", "adam"], "precision_cells": ["vit-gd"]}
+    filled = with_any_rates(settings | {"learning_rates": {"mlp": {"gd": 0.5}}})["learning_rates"]
+    assert filled == {"mlp": {"gd": 0.5, "adam": 1.0}, "vit": {"gd": 1.0}}
+
+
+@pytest.mark.parametrize(("largest", "lines"), [(1.2, 0), (1.4, 2)])
+def test_a_leap_is_told_with_the_command_that_looks_for_rates(tmp_path, largest, lines):
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "thresholds.csv").write_text(
+        f"architecture,optimizer,seed,eos_share,sharpness_largest_ratio,diverged_at,missing\nmlp,gd,0,0.5,{largest},,\n"
+    )
+    said = warned(tmp_path)
+    assert len(said) == lines
+    assert not said or (f"{largest:.2f} thresholds" in said[0] and f"rodflow scan --config {tmp_path}" in said[1])
