@@ -42,7 +42,8 @@ def draw(pairs: DataFrame, names: tuple[str, str]) -> Figure:
         for architecture, marker in zip(architectures, MARKERS, strict=False):
             cells = own[own["architecture"] == architecture]
             axes.plot(cells["a"], cells["b"], marker, color=flow_style(flow).colour, markersize=5, alpha=0.8)
-        axes.set_title(f"{flow_style(flow).label}\n{len(own)} cells, median b/a {(own['b'] / own['a']).median():.3g}")
+        number = f"{len(own)} cell{'s' * (len(own) > 1)}"
+        axes.set_title(f"{flow_style(flow).label}\n{number}, median b/a {(own['b'] / own['a']).median():.3g}")
     for axes in grid.flat[len(flows) :]:
         axes.remove()
     for i in range(columns):
