@@ -33,6 +33,8 @@ NARROW = 1.06
 """No rate is sought between one that is too small and one that is too large by less than this factor."""
 FALL = 0.8
 """A run whose sharpness falls below this share of itself from one record at the edge to the next fell off its edge."""
+RAISE = 1.25
+"""The factor by which a rate is raised at which a run does not stay at its edge for long."""
 TRIALS = 6
 """The most trials of a cell."""
 
@@ -58,6 +60,8 @@ class Trainer(Protocol):
 
     steps: int
     interval: int
+    start: int
+    """The step from which on a leap counts, after that of the first steps: where the flows start."""
 
     def factor(self, t: int) -> float:
         """What its schedule multiplies the learning rate by at step t."""
@@ -88,7 +92,7 @@ class Trial:
     share: float
     """Records in the edge window, of all that a whole run has."""
     largest: float
-    """The largest effective sharpness, in thresholds."""
+    """The largest effective sharpness from the flows' start on, in thresholds."""
     last: float
     """The effective sharpness at the last record, in thresholds."""
     ended: int
@@ -103,7 +107,7 @@ def search(trainer: Trainer) -> list[Trial]:
     """The trials of a cell, at least one; the last one is ``FOUND``, or else the best, measured to its end.
 
     A run is good that has ``LEAST_SHARE`` of its records in the edge window, the last one too, and none above ``LEAP``
-    thresholds.
+    thresholds from the flows' start on.
     """
     path = climb(trainer)
     if not path:  # not finite, or nowhere convex, where it starts
@@ -124,9 +128,12 @@ def search(trainer: Trainer) -> list[Trial]:
         following = min(max(following, rate / WIDEST), rate * WIDEST)
         if trial.too_large and trial.ended < ARRIVAL / 2 * trainer.steps:
             following = min(following, rate / 2)  # what it did before it was ended says little of the path
+        elif trial.verdict == LEFT and not trial.too_large:
+            following = max(following, RAISE * rate)  # where the path meets the edge is not what is wanting
         rate = _between(low, high, following)
     best = max(trials, key=lambda trial: (min(trial.share, LEAST_SHARE), -max(trial.largest, 1), trial.last))
-    return [*trials, attempt(trainer, best.rate, whole=True)]
+    whole = best if best.ended >= trainer.steps else attempt(trainer, best.rate, whole=True)
+    return [*(trial for trial in trials if trial is not whole), whole]
 
 
 def _between(low: float, high: float, rate: float) -> float:
@@ -190,11 +197,16 @@ def attempt(trainer: Trainer, rate: float, whole: bool = False) -> Trial:
     steps: list[int] = []
     found: list[float] = []
 
+    def largest() -> float:
+        return max(
+            (sharpness for t, sharpness in zip(steps, found, strict=True) if t >= trainer.start), default=math.nan
+        )
+
     def judged() -> str:
         at_edge = [sharpness >= EDGE for sharpness in found]
         if not math.isfinite(found[-1]):
             return DIVERGED
-        if max(found) > LEAP:
+        if largest() > LEAP:
             return LEAPT
         if len(found) == total and any(at_edge) and not at_edge[-1]:
             return LEFT
@@ -214,7 +226,8 @@ def attempt(trainer: Trainer, rate: float, whole: bool = False) -> Trial:
         diverged = False
     verdict = DIVERGED if diverged or not found else judged()
     share = sum(sharpness >= EDGE for sharpness in found) / total
-    fell = any(a >= EDGE and b < FALL * a for a, b in itertools.pairwise(found))
+    falls = [t for t, (a, b) in zip(steps[1:], itertools.pairwise(found), strict=False) if a >= EDGE and b < FALL * a]
+    fell = any(t >= trainer.start for t in falls)
     too_large = verdict in (LEAPT, DIVERGED) or (verdict == LEFT and (fell or share >= LEAST_SHARE))
     path, s = [], 0.0
     for i, (t, sharpness) in enumerate(zip(steps, found, strict=True)):
@@ -224,4 +237,4 @@ def attempt(trainer: Trainer, rate: float, whole: bool = False) -> Trial:
         path.append(Point(s, sharpness / (rate * trainer.factor(t))))
     last = found[-1] if found else math.nan
     ended = steps[-1] if steps else 0
-    return Trial(rate, verdict, share, max(found, default=math.nan), last, ended, too_large, tuple(path))
+    return Trial(rate, verdict, share, largest(), last, ended, too_large, tuple(path))

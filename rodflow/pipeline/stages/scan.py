@@ -21,7 +21,7 @@ from rodflow.optimizers.schedules import Scheduled
 from rodflow.pipeline.memory import naming_chunk_size
 from rodflow.pipeline.rate_search import FOUND, REASONS, OnRecord, Trial, attempt, search
 from rodflow.pipeline.stages.dataset import prepare
-from rodflow.pipeline.stages.discrete import cell_optimizer, cell_problem
+from rodflow.pipeline.stages.discrete import cell_optimizer, cell_problem, start_step
 from rodflow.report import markdown
 from rodflow.training.discrete import train
 
@@ -51,6 +51,7 @@ class CellTrainer:
         self.steps, self.interval = self.config.steps, self.config.record_interval
         self.problem = cell_problem(self.config, self.cell, self.dataset, self.config.dtype)
         self.scheduled = cell_optimizer(with_rates(self.config, {self.cell: 1.0}), self.cell)
+        self.start = start_step(self.config, self.scheduled)
 
     def factor(self, t: int) -> float:
         return self.scheduled.rate(t)
