@@ -199,6 +199,15 @@ def test_no_studied_cells_no_study(project):
     assert "rule precision" not in text
 
 
+def test_a_config_whose_tables_would_lose_cells_is_refused_before_anything_is_written(project):
+    before, said = outputs(project), (project / "results/smoke/config.yaml").read_bytes()
+    words = snakemake(narrow=(NARROW[0], "optimizers=['adam']", *NARROW[2:]))
+    ended = subprocess.run(words, cwd=project, env=environment(), capture_output=True, text=True)
+    assert ended.returncode != 0 and "lose mlp-gd-seed0" in ended.stderr and "overwrite=true" in ended.stderr
+    assert_equal(project, before)
+    assert (project / "results/smoke/config.yaml").read_bytes() == said
+
+
 @pytest.mark.parametrize(
     ("narrow", "refusal"),
     [
