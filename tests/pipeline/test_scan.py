@@ -26,12 +26,12 @@ from rodflow.pipeline.stages.tables import warned
 
 @dataclass
 class Valley:
-    """A cell whose sharpness at a rate of 1 is ``start (1 + s / 100)^power`` until it holds its threshold.
+    """A cell whose sharpness at a rate of 1 is ``first (1 + s / 100)^power`` until it holds its threshold.
 
     It enters at ``peak`` thresholds, is at its edge for the share ``stay`` of the steps, then at half the threshold.
     """
 
-    start: float = 0.02
+    first: float = 0.02
     power: float = 0.5
     peak: float = 1.1
     stay: float = 1.0
@@ -42,7 +42,7 @@ class Valley:
     trained = 0
 
     def sharpness(self, s):
-        return self.start * (1 + s / 100) ** self.power
+        return self.first * (1 + s / 100) ** self.power
 
     def factor(self, t):
         return 0.5 + 0.5 * math.cos(math.pi * t / self.steps / 2) if self.cosine else 1.0
@@ -91,7 +91,7 @@ def test_the_climb_predicts_the_rate_that_meets_the_threshold_at_the_wanted_step
 
 
 def test_beyond_its_end_a_path_is_extrapolated_by_its_slope():
-    valley = Valley(power=0.7, start=1e-5)
+    valley = Valley(power=0.7, first=1e-5)
     path = [Point(s, valley.sharpness(s)) for s in (1e4, 2e4, 4e4, 8e4)]
     rate, reached = predicted(valley, path, ARRIVAL)
     assert not reached and rate == pytest.approx(exact_rate(valley, round(ARRIVAL * valley.steps)), rel=0.01)
@@ -99,7 +99,7 @@ def test_beyond_its_end_a_path_is_extrapolated_by_its_slope():
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_a_gentle_cell_takes_one_climb_and_one_run_whatever_its_scale(scale):
-    valley = Valley(start=0.02 / scale)
+    valley = Valley(first=0.02 / scale)
     valley.sharpness = lambda s: 0.02 / scale * (1 + s / scale / 100) ** 0.5
     (found,) = search(valley)
     assert found.verdict == FOUND and found.largest <= LEAP and found.share >= LEAST_SHARE and found.last >= EDGE
@@ -118,7 +118,7 @@ def test_a_wrong_prediction_is_mended_by_the_runs_own_path():
 
 @pytest.mark.parametrize(
     ("valley", "reason"),
-    [(Valley(peak=2.0), LEAPT), (Valley(stay=0.1), LEFT), (Valley(power=-2.0, start=1.0), LATE)],
+    [(Valley(peak=2.0), LEAPT), (Valley(stay=0.1), LEFT), (Valley(power=-2.0, first=1.0), LATE)],
     ids=["leaps at every rate", "leaves before it has its share", "becomes flatter and flatter"],
 )
 def test_a_cell_that_cannot_be_had_ends_with_the_best_and_the_reason(valley, reason):
