@@ -142,10 +142,11 @@ def test_a_number_of_a_sentence():
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "valley.png")) for n in PICTURES])
 def test_pictures_are_of_the_reference_and_the_code(name, tmp_path):
+    """One line of twelve panels that is 10% off makes a mean difference of 2e-4; the same data make none."""
     save(PICTURES[name](REFERENCE), [tmp_path / name])
     ours, kept = imread(tmp_path / name), imread(ROOT / "docs" / name)
     assert ours.shape == kept.shape, "make docs-numbers draws it again"
-    assert np.abs(ours - kept).mean() < 2e-3, "make docs-numbers draws it again"
+    assert np.abs(ours - kept).mean() < 1e-4, "make docs-numbers draws it again"
 
 
 # --- what the files hold
