@@ -98,7 +98,7 @@ class Trial:
     ended: int
     """The step of that record."""
     too_large: bool
-    """Whether a smaller rate may be better, or else a larger one."""
+    """Whether a smaller rate is needed. If not, and it left its edge, that is not known."""
     path: tuple[Point, ...]
     """Up to the edge."""
 
@@ -114,23 +114,33 @@ def search(trainer: Trainer) -> list[Trial]:
         return [attempt(trainer, STILL, whole=True)]
     trials: list[Trial] = []
     low, high, arrival = 0.0, math.inf, ARRIVAL
+    early = math.inf  # the smallest rate at which a run was at its edge too early and left it softly
+    rising = False  # whether a run that leaves its edge softly is taken to need a larger rate, to be held there
     rate, _ = predicted(trainer, path, arrival)
-    while len(trials) < TRIALS and high > NARROW * low:
+    while len(trials) < TRIALS and min(high, early) > NARROW * low:
         rate = float(f"{rate:.2e}")  # as it is written into a config
         trials.append(trial := attempt(trainer, rate))
         if trial.verdict == FOUND:
             return trials
         if trial.too_large:
-            high, arrival = min(high, rate), (arrival + LATEST) / 2
+            high = min(high, rate)
+        elif trial.verdict == LEFT and not rising:
+            early = min(early, rate)
         else:
             low = max(low, rate)
+        too_early = rate >= min(high, early)
+        if too_early:
+            arrival = (arrival + LATEST) / 2
         following = predicted(trainer, trial.path, arrival)[0] if trial.path else rate / WIDEST
-        following = min(max(following, rate / WIDEST), rate * WIDEST)
-        if trial.too_large and trial.ended < ARRIVAL / 2 * trainer.steps:
+        if too_early and trial.ended < ARRIVAL / 2 * trainer.steps:
             following = min(following, rate / 2)  # what it did before it was ended says little of the path
-        elif trial.verdict == LEFT and not trial.too_large:
-            following = max(following, RAISE * rate)  # where the path meets the edge is not what is wanting
-        rate = _between(low, high, following)
+        elif trial.verdict == LATE and early < math.inf:  # between the two it gets to its edge and is not held there
+            rising, low, early = True, early, math.inf
+            following = RAISE * low
+        elif rising:
+            following = max(following, RAISE * rate)
+        following = min(max(following, rate / WIDEST), max(rate, low) * WIDEST)
+        rate = _between(low, min(high, early), following)
     best = max(trials, key=lambda trial: (min(trial.share, LEAST_SHARE), -max(trial.largest, 1), trial.last))
     whole = best if best.ended >= trainer.steps else attempt(trainer, best.rate, whole=True)
     return [*(trial for trial in trials if trial is not whole), whole]
