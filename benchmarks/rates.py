@@ -14,6 +14,7 @@ from rodflow.measures.summaries import RunSummary
 from rodflow.pipeline.layout import discrete_file, flow_file
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.flow import run_flow
+from rodflow.pipeline.stages.scan import with_rates
 
 CELLS = (Cell("mlp", "gd", 0), Cell("mlp", "adam", 0))
 FACTORS = (0.125, 0.5, 1.0, 1.5, 2.0)
@@ -23,9 +24,8 @@ FLOWS = ("stable", "rod", "drift_free_rod", "twin", "second_twin")
 
 def at_rate(config: Config, cell: Cell, factor: float) -> Config:
     """The config with another learning rate of this cell."""
-    rates = {architecture: dict(rates) for architecture, rates in config.learning_rates.items()}
-    rates[cell.architecture][cell.optimizer] *= factor
-    return config.model_copy(update={"learning_rates": rates})
+    rate = config.learning_rates[cell.architecture][cell.optimizer]
+    return with_rates(config, {cell: factor * rate})
 
 
 def rate_row(config: Config, dataset: Path, folder: Path, job: tuple[Cell, float]) -> list[dict]:
