@@ -23,7 +23,7 @@ $(VENV)/.complete: constraints.txt pyproject.toml
 	touch $@
 
 reproduce: environment ## the default run: about 30 minutes on two cores; first its first figure
-	snakemake --cores $(CORES) figures/default/cells/mlp-gd.png
+	snakemake --cores $(CORES) figures/default/cells/mlp-rmsprop.png
 	snakemake --cores $(CORES)
 
 # EXECUTE_NOTEBOOKS=false builds without running them

@@ -47,6 +47,9 @@ STUDIED_FLOWS = ("stable", "drift_free_rod")
 LANDSCAPE_FLOWS = ("stable", "rod", "rod_one_column", "drift_free_rod")
 """The flows that start on each toy landscape."""
 
+ANIMATED_LANDSCAPES = ("valley",)
+"""The toy landscapes that have an animation, where a config has them."""
+
 
 class Cell(NamedTuple):
     """What is trained and followed: an architecture, an optimizer, and the seed of the initial weights."""

@@ -12,6 +12,8 @@ COSTS = [
 
 RECORD_COLUMNS = ["step", "loss", "gradient_norm", "sharpness", "oscillation", "oscillation_along_sharpest"]
 """Of a discrete run's records; ``loss`` is its mean over two steps."""
+STEP_COLUMNS = ["step", "loss", "gradient_norm", "oscillation"]
+"""Of every step of a discrete run."""
 SERIES_COLUMNS = [
     "step",
     "error",

@@ -46,8 +46,8 @@ def error_row(series: pd.DataFrame, own: pd.Series, summary: FlowSummary, run: R
 
     Errors are Euclidean distances of the flow's centre from w*_t in weight space.
     ``error_eos_mean`` is the mean over the ``n`` records at which the discrete run is in its edge window. A flow that
-    left the track, at step ``diverged_at``, is measured on the records that it reached: ``error_final``,
-    ``relative_error_final`` and ``displacement`` are then those of its last one.
+    left the track at step ``diverged_at``, or whose run diverged there, is measured on the records that it reached:
+    ``error_final``, ``relative_error_final`` and ``displacement`` are then those of its last one.
     """
     reached = series[series["error"].notna()]
     last = reached.iloc[-1] if len(reached) else series.iloc[-1]
@@ -59,7 +59,7 @@ def error_row(series: pd.DataFrame, own: pd.Series, summary: FlowSummary, run: R
         "relative_error_final": last["relative_error"],
         "displacement": last["displacement"],
         **{key: getattr(summary, key) for key in (*COSTS, "seconds")},
-        "diverged_at": summary.diverged_at if run.diverged_at is None else run.diverged_at,
+        "diverged_at": min((at for at in (summary.diverged_at, run.diverged_at) if at is not None), default=None),
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from rodflow.config import Cell, Config
 from rodflow.config.run import STUDIED_FLOWS, VARIANTS
 from rodflow.errors import InvalidInput
-from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, study_file
+from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, steps_file, study_file
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,6 @@ class Finished:
             for cell, flows in self.flows.items()
             if cell.architecture == architecture and optimizer in (None, cell.optimizer)
         }
-
-    @property
-    def first_seeds(self) -> dict[Cell, list[str]]:
-        """Of cells that differ in seed only, the first, with its flows."""
-        firsts = {cell[:2]: cell for cell in reversed(self.flows)}
-        return {cell: flows for cell, flows in self.flows.items() if cell in firsts.values()}
 
     def drawn_studies(self, config: Config) -> list[Cell]:
         """The studies that have a figure: those of an architecture's first seed."""
@@ -153,7 +147,8 @@ def of_cell(
     ``when`` is :func:`made`, or what stands for it where a summary that cannot be read is no error.
     """
     config = config.variant(variant)
-    trained = when([discrete_file(results, cell, variant)], config.discrete_settings(cell))
+    records = discrete_file(results, cell, variant)
+    trained = when([records, steps_file(records)], config.discrete_settings(cell))
     if not trained:
         return False, []
     times = {flow: when([flow_file(results, cell, flow, variant)], config.flow_settings(cell, flow)) for flow in flows}

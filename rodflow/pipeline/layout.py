@@ -17,6 +17,11 @@ def discrete_file(results: str | Path, cell: Cell, variant: str = "") -> Path:
     return variant_folder(results, variant) / "discrete" / f"{cell}.parquet"
 
 
+def steps_file(discrete_file: Path) -> Path:
+    """Loss, gradient norm and oscillation of every step, beside the file of a discrete run."""
+    return discrete_file.with_name(f"{discrete_file.stem}-steps.parquet")
+
+
 def flow_file(results: str | Path, cell: Cell, flow: str, variant: str = "") -> Path:
     """The time series of a flow; its summary lies beside it as .json."""
     return variant_folder(results, variant) / "flows" / f"{cell}-{flow}.parquet"

@@ -34,7 +34,7 @@ IGNORED = (
 name of the catalogue counts by its own entry, and where files lie, how they are written and what messages say is no
 result.
 """
-DATA = (".html", ".css")
+DATA = (".html", ".css", ".js")
 """Files beside a module that count as its code."""
 
 

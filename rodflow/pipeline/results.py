@@ -12,9 +12,9 @@ import pandas as pd
 from rodflow.config import Cell
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import read_model, read_table
-from rodflow.measures.columns import LANDSCAPE_NUMBERS, RECORD_COLUMNS, SERIES_COLUMNS, STUDY_NUMBERS
+from rodflow.measures.columns import LANDSCAPE_NUMBERS, RECORD_COLUMNS, SERIES_COLUMNS, STEP_COLUMNS, STUDY_NUMBERS
 from rodflow.measures.summaries import FlowSummary, LandscapeSummary, OfCell, RunSummary, StudySummary
-from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, study_file
+from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, steps_file, study_file
 
 
 class Run(NamedTuple):
@@ -57,6 +57,12 @@ def read_run(results: Path, cell: Cell, variant: str = "") -> Run:
     _require_divergence_in(file, summary, range(first + last + 1), allowed)
     _require_cell(file, summary, cell)
     return Run(records, summary)
+
+
+def read_every_step(results: Path, cell: Cell) -> pd.DataFrame:
+    """What a cell's discrete run has at every step."""
+    file = steps_file(discrete_file(results, cell))
+    return _rising(file, read_table(file, STEP_COLUMNS))
 
 
 def read_flow(results: Path, cell: Cell, flow: str, run: Run, variant: str = "") -> FlowSeries:

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.text import Text
 
+from rodflow.report.figures.panels import PlottedCell
+
 STEPS = np.arange(10, 1001, 10)
 DRAWN_FLOWS = ("stable", "stable_corrected", "rod", "rod_one_column", "twin", "second_twin")
 
@@ -41,11 +43,16 @@ def flow(name, discrete, lost=None):
     return frame
 
 
-def experiment(seeds=2, threshold=2.0, lost=None, flow_lost=None):
-    """Series, discrete runs and the threshold of one cell."""
+def experiment(seeds=2, threshold=2.0, lost=None, flow_lost=None, flow_stopped=None):
+    """What figures show of one cell; a flow in ``flow_lost`` has no number there, one in ``flow_stopped`` its last."""
     discrete = {seed: run(seed, threshold, lost) for seed in range(seeds)}
-    series = {(f, s): flow(f, discrete[s], (flow_lost or {}).get((f, s))) for f in DRAWN_FLOWS for s in range(seeds)}
-    return series, discrete, threshold
+    stopped = flow_stopped or {}
+    gone = {key: at + 10 for key, at in stopped.items()} | (flow_lost or {})
+    series = {(f, s): flow(f, discrete[s], gone.get((f, s))) for f in DRAWN_FLOWS for s in range(seeds)}
+    ended = {("discrete", s): lost for s in discrete} | gone | stopped
+    steps = np.arange(1002)
+    zigzag = pd.DataFrame({"step": steps, "loss": np.exp(-steps / 400) * (1 + 0.05 * (-1.0) ** steps)})
+    return PlottedCell(series, discrete, threshold, ended, dict.fromkeys(discrete, zigzag))
 
 
 def texts(figure):

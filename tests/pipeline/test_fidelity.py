@@ -92,7 +92,7 @@ def test_a_run_that_diverged_at_once_is_a_row_without_numbers():
 
 
 def test_the_figure_draws(tmp_path):
-    flows = sorted({flow for flow, _ in experiment()[0]})
+    flows = sorted({flow for flow, _ in experiment().series})
     ratios = dict(zip(flows, (1, 1.2, 1, 3, np.nan, 1), strict=True))
     rows = [
         {"architecture": a, "optimizer": o, "flow": f, "seed": 0, "n": 7, "error_eos_mean": r / 9, "sharpness_ratio": r}

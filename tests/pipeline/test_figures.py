@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -50,12 +51,12 @@ def drawings():
     five_flows = pd.concat([table(), two_more[two_more.flow.isin(["drift_free_rod", "central"])]])
     empty_flows = experiment(seeds=1, lost=0, flow_lost={(f, 0): 0 for f in FLOWS})
     return {
-        "cell": lambda: cell.draw(*experiment(), "mlp", "adam"),
-        "cell_flow_diverged": lambda: cell.draw(*diverged, "mlp", "adam"),
-        "cell_run_diverged": lambda: cell.draw(*experiment(lost=600), "cnn", "gd"),
-        "cell_empty": lambda: cell.draw(*empty, "vit", "nadam"),
-        "cell_nothing": lambda: cell.draw(*empty_flows, "vit", "nadam"),
-        "cell_no_runs": lambda: cell.draw({}, {}, 2.0, "vit", "nadam"),
+        "cell": lambda: cell.draw(experiment(), "MLP, Adam", "5 examples of digits"),
+        "cell_flow_diverged": lambda: cell.draw(diverged, "MLP, Adam"),
+        "cell_run_diverged": lambda: cell.draw(experiment(lost=600), "CNN, Gradient descent"),
+        "cell_empty": lambda: cell.draw(empty, "ViT, NAdam"),
+        "cell_nothing": lambda: cell.draw(empty_flows, "ViT, NAdam"),
+        "cell_no_runs": lambda: cell.draw(panels.PlottedCell({}, {}, 2.0), "ViT, NAdam"),
         "architecture": lambda: architecture.draw(
             {o: experiment(threshold=2.0 + i) for i, o in enumerate(OPTIMIZERS)}
             | {"gd": diverged, "nadam": empty_flows},
@@ -95,9 +96,34 @@ def test_divergence_is_told_apart():
     assert texts(figures["cell_nothing"]()).count("no data: the run diverged") == 4
 
 
+def test_legend_says_the_record_at_which_a_flow_was_stopped():
+    """The record of the summary and of errors.csv, which the flow reached; another flow diverged, and never did."""
+    ended = experiment(flow_stopped={("stable", 0): 640, ("stable", 1): 700}, flow_lost={("rod", 1): 810})
+    series = ended.series["stable", 0].set_index("step")["sharpness"]
+    assert np.isfinite(series[640]) and np.isnan(series[650])
+    said = texts(cell.draw(ended, "MLP, Adam"))
+    assert "Stable flow\n(stopped at steps 640, 700)" in said and "Rod flow\n(diverged at step 810)" in said
+    assert "Stopped or diverged: last point" in said
+    last = experiment(seeds=1, flow_stopped={("stable", 0): 1000})  # its last record: no row is NaN
+    assert "Stable flow\n(stopped at step 1,000)" in texts(cell.draw(last, "MLP, Adam"))
+    mixed = [panels.Lost("diverged", 1200), panels.Lost("stopped", 30), panels.Lost("stopped", 30)]
+    assert panels.lost_text(mixed) == "stopped at step 30; diverged at step 1,200"
+
+
+def test_loss_of_every_step_is_drawn():
+    """It rises and falls, and stays within the limits that records and flows have."""
+    for made in (experiment(), replace(experiment(), every_step={})):
+        figure = cell.draw(made, "MLP, Adam")
+        (loss, *_) = figure.axes
+        thin = [line for line in loss.get_lines() if line.get_linewidth() == panels.EVERY_STEP["linewidth"]]
+        assert len(thin) == len(made.every_step)
+        assert all((np.diff(line.get_ydata()) > 0).sum() > 400 for line in thin)
+        assert ("every step" in texts(figure).split("Stable flow")[0].split("(b)")[-1]) == bool(thin)
+
+
 def test_title_and_labels():
     figure = drawings()["cell"]()
-    assert figure.get_suptitle() == "MLP, Adam"
+    assert figure.get_suptitle() == "MLP, Adam\n5 examples of digits"
     assert {axes.get_xlabel() for axes in figure.axes} == {"optimizer step"}
 
 

@@ -14,7 +14,7 @@ from rodflow.errors import InvalidInput
 from rodflow.jobs import gpu
 from rodflow.jobs.forkserver import ForkServer
 from rodflow.pipeline.finished import everything, found, missing, require_no_fewer_cells
-from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, study_file
+from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, steps_file, study_file
 from rodflow.pipeline.provenance import code_digest, discrete_code, flow_code, landscape_code
 
 try:
@@ -116,11 +116,12 @@ def studies_of(cells):
 
 
 def files_of(cells):
-    """The records of the discrete runs and the flows of these cells, by cell, with their summaries."""
+    """The records and steps of the discrete runs and the flows of these cells, by cell, with their summaries."""
     if not cells:
         raise WorkflowError("incomplete: no run of this is finished")
     records = [discrete_file(RESULTS, cell) for cell in cells]
-    return with_summaries(records + [flow_file(RESULTS, cell, flow) for cell, flows in cells.items() for flow in flows])
+    series = [flow_file(RESULTS, cell, flow) for cell, flows in cells.items() for flow in flows]
+    return with_summaries(records + series) + [str(steps_file(file)) for file in records]
 
 
 def variants_of(wildcards):

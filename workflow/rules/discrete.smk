@@ -5,6 +5,7 @@ rule discrete:
     output:
         run=f"{RESULTS}/{{variant}}discrete/{CELL_PATTERN}.h5",
         records=f"{RESULTS}/{{variant}}discrete/{CELL_PATTERN}.parquet",
+        steps=f"{RESULTS}/{{variant}}discrete/{CELL_PATTERN}-steps.parquet",
         summary=f"{RESULTS}/{{variant}}discrete/{CELL_PATTERN}.json",
     log:
         f"{LOGS}/{{variant}}discrete/{CELL_PATTERN}.log",

@@ -4,7 +4,7 @@
 rule page:
     input:
         TABLES,
-        files_of(THERE.first_seeds),
+        files_of(THERE.flows),
         all_figures(),
         precision_outputs(),
     output:

@@ -18,7 +18,7 @@ from rodflow.jobs.process import set_up
 from rodflow.measures.summaries import RunSummary
 from rodflow.optimizers.schedules import Scheduled, schedule
 from rodflow.optimizers.step_map import StepMap
-from rodflow.pipeline.layout import checkpoint_file
+from rodflow.pipeline.layout import checkpoint_file, steps_file
 from rodflow.pipeline.memory import naming_chunk_size
 from rodflow.pipeline.provenance import discrete_code, fingerprint, provenance
 from rodflow.pipeline.run_file import save
@@ -76,7 +76,9 @@ def start_step(config: Config, optimizer: StepMap) -> int:
 
 @naming_chunk_size
 def run_cell(config: Config, cell: Cell, dataset: Path, output: Path) -> None:
-    """Train one cell. ``output`` is an HDF5 file; beside it lie its records (.parquet) and its summary (.json).
+    """Train one cell. ``output`` is an HDF5 file.
+
+    Beside it lie its records (.parquet), the numbers of every step (``-steps.parquet``) and its summary (.json).
 
     Raises: ``InvalidInput`` for a cell without a learning rate, or too few steps for a record after the flows' start.
     """
@@ -107,6 +109,7 @@ def run_cell(config: Config, cell: Cell, dataset: Path, output: Path) -> None:
         seconds = time.monotonic() - begun
         save(run, output)
         write_table(output.with_suffix(".parquet"), records(run))
+        write_table(steps_file(output), every_step(run))
         summary = RunSummary(
             **cell._asdict(),
             threshold=run.threshold,
@@ -116,6 +119,12 @@ def run_cell(config: Config, cell: Cell, dataset: Path, output: Path) -> None:
             provenance=provenance(settings, seconds, device),
         )
         write_json(output.with_suffix(".json"), summary.model_dump())
+
+
+def every_step(run: DiscreteRun) -> pd.DataFrame:
+    """One row a step: step, loss, gradient norm, oscillation; NaN from a divergence on."""
+    series = {name: values.double().cpu().numpy() for name, values in run.by_step.items()}
+    return pd.DataFrame({"step": range(len(run.loss)), **series})
 
 
 def records(run: DiscreteRun) -> pd.DataFrame:

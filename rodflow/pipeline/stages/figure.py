@@ -6,16 +6,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from rodflow.catalogue import FLOWS
 from rodflow.config import Cell, Config
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import read_table, write_json
+from rodflow.measures.summaries import FlowSummary, RunSummary
 from rodflow.pipeline.finished import Finished, found
 from rodflow.pipeline.provenance import provenance
-from rodflow.pipeline.results import read_flow, read_landscape, read_run, read_study
+from rodflow.pipeline.results import read_every_step, read_flow, read_landscape, read_run, read_study
+from rodflow.report.cells import CellData, about_cell, about_data, cell_title, named_seeds
 from rodflow.report.figures import architecture as architecture_figure
 from rodflow.report.figures import cell as cell_figure
 from rodflow.report.figures import comparison as comparison_figure
@@ -23,24 +24,32 @@ from rodflow.report.figures import fidelity as fidelity_figure
 from rodflow.report.figures import landscape as landscape_figure
 from rodflow.report.figures import overview as overview_figure
 from rodflow.report.figures import precision as precision_figure
-from rodflow.report.figures.style import save
+from rodflow.report.figures.panels import PlottedCell
+from rodflow.report.figures.style import DISCRETE, save
 
 Names = dict[str, str]
 """What a figure is of: an ``architecture``, an ``optimizer``, a ``landscape``; empty where it is not asked for."""
 NAMES = ("architecture", "optimizer", "flow")
 """What a row of a table is of."""
-CellData = tuple[dict[tuple[str, int], pd.DataFrame], dict[int, pd.DataFrame], float]
 
 
 def cell_data(results: Path, cells: dict[Cell, list[str]]) -> CellData:
-    """Of cells that differ in seed, the flows' series by (flow, seed), the discrete records by seed, the threshold."""
-    series, discrete, threshold = {}, {}, float("nan")
-    for cell, flows in cells.items():
+    """What the stages left of ``cells``, at least one, which differ in seed."""
+    series, discrete, every_step = {}, {}, {}
+    ended: dict[tuple[str, int], int | None] = {}
+    runs: dict[Cell, RunSummary] = {}
+    flows: dict[Cell, dict[str, FlowSummary]] = {}
+    for cell, names in cells.items():
         run = read_run(results, cell)
-        discrete[cell.seed], threshold = run.records, run.summary.threshold
-        for flow in flows:
-            series[flow, cell.seed] = read_flow(results, cell, flow, run).series
-    return series, discrete, threshold
+        runs[cell], flows[cell] = run.summary, {}
+        discrete[cell.seed], every_step[cell.seed] = run.records, read_every_step(results, cell)
+        ended[DISCRETE, cell.seed] = run.summary.diverged_at
+        for flow in names:
+            series[flow, cell.seed], flows[cell][flow] = read_flow(results, cell, flow, run)
+            ended[flow, cell.seed] = flows[cell][flow].diverged_at
+    first = next(iter(cells))
+    shown = PlottedCell(series, discrete, runs[first].threshold, ended, every_step)
+    return CellData(shown, runs[first], flows[first])
 
 
 def draw_cell(config: Config, results: Path, names: Names, there: Finished) -> Figure:
@@ -49,7 +58,9 @@ def draw_cell(config: Config, results: Path, names: Names, there: Finished) -> F
     cells = there.of(architecture, optimizer)
     if not cells:
         raise InvalidInput("optimizer", optimizer, f"one with a finished run on {architecture}")
-    return cell_figure.draw(*cell_data(results, cells), architecture, optimizer)
+    shown, summary, _ = cell_data(results, cells)
+    about = about_cell(config, architecture, optimizer, shown.seeds, summary.parameters)
+    return cell_figure.draw(shown, cell_title(architecture, optimizer), about)
 
 
 def draw_architecture(config: Config, results: Path, names: Names, there: Finished) -> Figure:
@@ -59,7 +70,10 @@ def draw_architecture(config: Config, results: Path, names: Names, there: Finish
     cells = {name: cell_data(results, cells) for name, cells in by_optimizer.items() if cells}
     if not cells:
         raise InvalidInput("architecture", architecture, "one with a finished run")
-    return architecture_figure.draw(cells, architecture)
+    shown = {name: data.shown for name, data in cells.items()}
+    weights = next(iter(cells.values())).summary.parameters
+    about = f"{about_data(config)}, {named_seeds(config.seeds_for(architecture))}, {weights:,} weights"
+    return architecture_figure.draw(shown, architecture, about, config.learning_rates[architecture])
 
 
 def draw_precision(config: Config, results: Path, names: Names, _: Finished) -> Figure:

@@ -5,24 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from rodflow.catalogue import label
-from rodflow.config import Cell, Config
+from rodflow.config import Config
 from rodflow.jobs.files import read_model, write_text
 from rodflow.measures.summaries import Provenance
 from rodflow.pipeline.finished import Finished, found
-from rodflow.pipeline.results import read_flow, read_run
+from rodflow.pipeline.stages.animation import motions
+from rodflow.pipeline.stages.figure import cell_data
 from rodflow.pipeline.stages.replication import judged_claims, replication_tables
-from rodflow.report.page.content import CellFiles, render
-
-
-def cell_files(results: Path, cells: dict[Cell, list[str]]) -> CellFiles | None:
-    """The files of the first of ``cells``, which differ in seed; None without any."""
-    if not cells:
-        return None
-    cell, names = next(iter(cells.items()))
-    run = read_run(results, cell)
-    flows = {name: read_flow(results, cell, name, run) for name in names}
-    series = {name: table for name, (table, _) in flows.items()}
-    return CellFiles(*run, series, {name: summary for name, (_, summary) in flows.items()})
+from rodflow.report.figures.motion import player
+from rodflow.report.page.content import render
 
 
 def other_figures(config: Config, there: Finished) -> dict[str, str]:
@@ -51,8 +42,11 @@ def lay_out(config: Config, results: Path, output: Path, incomplete: bool = Fals
     """
     tables = replication_tables(results / "tables")
     there = found(config, results, incomplete)
-    cells = {(a, o): cell_files(results, there.of(a, o)) for a in config.architectures for o in config.optimizers}
+    grid = {(a, o): there.of(a, o) for a in config.architectures for o in config.optimizers}
+    cells = {name: cell_data(results, seeds) if seeds else None for name, seeds in grid.items()}
     made = read_model(results / "tables" / "provenance.json", Provenance)
     claims = judged_claims(config, results, tables)
-    page = render(config, claims, tables["errors"], tables["thresholds"], cells, other_figures(config, there), made)
+    players = [player(name, motion) for name, motion in motions(config, results, there).items()]
+    figures = other_figures(config, there)
+    page = render(config, claims, tables["errors"], tables["thresholds"], cells, figures, made, players)
     write_text(output, page)

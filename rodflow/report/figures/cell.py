@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import matplotlib
 from matplotlib.figure import Figure
-from pandas import DataFrame
 
-from rodflow.catalogue import label
-from rodflow.report.figures.panels import PlottedCell, draw_panel, legend, mark_threshold, shade_edge
+from rodflow.report.figures.panels import (
+    PlottedCell,
+    draw_every_step,
+    draw_panel,
+    legend,
+    mark_threshold,
+    shade_edge,
+    titled,
+)
 from rodflow.report.figures.style import RC
 
 
 @matplotlib.rc_context(RC)
-def draw(
-    series: dict[tuple[str, int], DataFrame],
-    discrete: dict[int, DataFrame],
-    threshold: float,
-    architecture: str,
-    optimizer: str,
-) -> Figure:
+def draw(cell: PlottedCell, title: str, about: str = "") -> Figure:
     """Loss, effective sharpness, error and rod length over optimizer steps.
 
-    ``series`` by flow and seed has the columns of ``rodflow.measures.columns.SERIES_COLUMNS``; ``discrete`` by seed
-    has step, loss (its mean over two steps), sharpness and oscillation. NaN is a gap; a series that ends in NaN
-    diverged.
+    ``series`` of the cell have the columns of ``rodflow.measures.columns.SERIES_COLUMNS``; its ``discrete`` has step,
+    loss (its mean over two steps), sharpness and oscillation. NaN is a gap. ``about`` stands under the title: the
+    data, the rate, the seed, the size.
     """
-    cell = PlottedCell(series, discrete, threshold)
+    threshold = cell.threshold
     figure = Figure(figsize=(10, 7.6), layout="constrained")
-    figure.suptitle(f"{label(architecture)}, {label(optimizer)}")
+    figure.suptitle(titled(title, about))
     (loss, sharpness), (error, rod) = figure.subplots(2, 2)
 
     draw_panel(loss, cell, "predicted_loss", "loss", log=True, excess=10)
-    loss.set(title="(a) Loss: mean of two steps, and predicted", ylabel="loss")
+    draw_every_step(loss, cell)
+    loss.set(title="(a) Loss: every step, mean of two, and predicted", ylabel="loss")
 
     draw_panel(sharpness, cell, "sharpness", "sharpness", excess=1.6, least=threshold)
     mark_threshold(sharpness, threshold)

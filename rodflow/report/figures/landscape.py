@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import matplotlib
@@ -53,14 +54,15 @@ def draw(table: DataFrame, grid: DataFrame, summary: LandscapeSummary) -> Figure
 
     flows = in_order((name for name in series if name != DISCRETE), FLOW_STYLE)
     frames = {(name, 0): series[name].reset_index() for name in flows}
-    cell = PlottedCell(frames, {0: discrete.reset_index()}, summary.threshold)
+    ended = {(name, 0): step for name, step in summary.diverged_at.items()}
+    cell = PlottedCell(frames, {0: discrete.reset_index()}, summary.threshold, ended)
     sharpness, rod, error = panels["sharpness"], panels["rod"], panels["error"]
     draw_panel(sharpness, cell, "sharpness", "sharpness")
     mark_threshold(sharpness, cell.threshold)
     around(sharpness, [*(rows["sharpness"] for rows in series.values()), np.array([cell.threshold])])
     sharpness.set(title="(b) lr × sharpness at the centre; dashed: threshold", ylabel="lr × sharpness")
     rods = {key: frame for key, frame in frames.items() if frame["length"].notna().any()}
-    draw_panel(rod, PlottedCell(rods, cell.discrete, cell.threshold), "length", "length", log=True)
+    draw_panel(rod, replace(cell, series=rods), "length", "length", log=True)
     rod.set(title="(c) Rod length, and the discrete oscillation", ylabel="length")
     draw_panel(error, cell, "error", log=True)
     error.set(title="(d) Error of the flow's centre", ylabel=r"$\Vert$centre $- w^*\Vert$", xlabel="optimizer step")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,19 +33,35 @@ Series = dict[tuple[str, int], DataFrame]
 """The time series of flows, keyed by flow and seed."""
 Discrete = dict[int, DataFrame]
 """The discrete runs' records, keyed by seed."""
+EVERY_STEP: dict[str, Any] = {"color": "#202020", "linewidth": 0.5, "zorder": 3.5}
+"""The line of what the run has at every step: thin, over all others, which it would otherwise be hidden by."""
 CROSS: dict[str, Any] = {"marker": "X", "markersize": 8, "markeredgecolor": "white", "linestyle": "none"}
-"""The mark where a line diverged."""
+"""The mark where a line was stopped or diverged."""
 NOT_AT_THE_EDGE = "not at the edge"
 """Why a panel of the edge window is empty where all that it shows has been run."""
 
 
 @dataclass(frozen=True)
+class Lost:
+    """Where a line ends before the steps do: a flow was ``stopped`` at a record, which it reached, or ``diverged``."""
+
+    word: str
+    step: int
+
+
+@dataclass(frozen=True)
 class PlottedCell:
-    """What a figure shows of one optimizer on one architecture: its flows and runs, over all seeds."""
+    """What a figure shows of one optimizer on one architecture: its flows and runs, over all seeds.
+
+    ``ended``, by name and seed, is the ``diverged_at`` of the summaries of runs (``DISCRETE``) and flows, and of the
+    tables; None, or no entry, where a series is whole. ``every_step`` has the run's ``loss`` at each step, by seed.
+    """
 
     series: Series
     discrete: Discrete
     threshold: float
+    ended: Mapping[tuple[str, int], int | None] = field(default_factory=dict)
+    every_step: Discrete = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[int]:
@@ -71,20 +88,34 @@ class PlottedCell:
     def with_rods(self) -> PlottedCell:
         """The same runs, with only the flows that have a rod or are named after one."""
         rods = {key: f for key, f in self.series.items() if "rod" in key[0] or f["rod_length"].notna().any()}
-        return PlottedCell(rods, self.discrete, self.threshold)
+        return replace(self, series=rods)
+
+    def first_seed(self) -> PlottedCell:
+        """The runs and flows of the first seed alone."""
+        first = self.seeds[:1]
+        return replace(
+            self,
+            series={key: frame for key, frame in self.series.items() if key[1] in first},
+            discrete={seed: frame for seed, frame in self.discrete.items() if seed in first},
+        )
 
     def alpha(self, seed: int) -> float:
         return 1.0 if seed == self.seeds[0] else REPEAT_ALPHA
 
-    def diverged(self) -> dict[str, dict[int, float]]:
-        """For the discrete run and each flow, the step by which it had diverged, by seed; only those that did."""
-        found: dict[str, dict[int, float | None]] = {
-            DISCRETE: {s: lost_from(f, "loss") for s, f in sorted(self.discrete.items())}
-        }
-        for flow in self.flows:
-            found[flow] = {s: lost_from(self.series[flow, s], "loss") for s in self.seeds if (flow, s) in self.series}
-        known = {name: {s: at for s, at in by.items() if at is not None} for name, by in found.items()}
-        return {name: by for name, by in known.items() if by}
+    def lost(self) -> dict[str, dict[int, Lost]]:
+        """For the discrete run and each flow, where it was lost, by seed; only those that were."""
+        found: dict[str, dict[int, Lost]] = {}
+        for name in (DISCRETE, *self.flows):
+            for seed in self.seeds:
+                frame = self.discrete.get(seed) if name == DISCRETE else self.series.get((name, seed))
+                step = self.ended.get((name, seed))
+                if frame is None or step is None:
+                    continue
+                # what is stopped was measured there once more; what diverged has no numbers there
+                there = frame.loc[frame["step"] == step, "sharpness"]
+                word = "stopped" if name != DISCRETE and np.isfinite(there).any() else "diverged"
+                found.setdefault(name, {})[seed] = Lost(word, step)
+        return found
 
     def lines(self, column: str, discrete_column: str | None) -> list[tuple[str, int, DataFrame, str]]:
         """What a panel shows, in drawing order: name, seed, table and column; later seeds first, below."""
@@ -96,21 +127,15 @@ class PlottedCell:
         return shown
 
 
-def lost_from(frame: DataFrame, column: str) -> float | None:
-    """The first step of the NaN rows that end a series; None where it ends with a number.
-
-    A flow's own ``loss`` tells its divergence; its ``error`` is NaN also where the discrete run is.
-    """
-    finite = np.isfinite(frame[column].to_numpy(float))
-    if not len(finite) or finite[-1]:
-        return None
-    return float(frame["step"].to_numpy()[finite.nonzero()[0][-1] + 1 if finite.any() else 0])
-
-
-def diverged_text(steps: dict[int, float]) -> str:
-    """For example "diverged at step 120" or, over several seeds, "diverged at steps 120, 130"."""
-    different = sorted(set(steps.values()))
-    return f"diverged at step{'s' if len(different) > 1 else ''} " + ", ".join(f"{step:,.0f}" for step in different)
+def lost_text(places: Iterable[Lost]) -> str:
+    """Such as "stopped at step 120" or, over several seeds, "stopped at steps 120, 130; diverged at step 140"."""
+    steps: dict[str, set[int]] = {}
+    for lost in places:
+        steps.setdefault(lost.word, set()).add(lost.step)
+    return "; ".join(
+        f"{word} at step{'s' * (len(at) > 1)} {', '.join(f'{step:,}' for step in sorted(at))}"
+        for word, at in sorted(steps.items(), reverse=True)
+    )
 
 
 def draw_panel(
@@ -125,11 +150,11 @@ def draw_panel(
 ) -> None:
     """Draw ``column`` of every flow, over ``discrete_column`` of the run, divided by ``scale``.
 
-    A series that diverged ends with an x. With ``excess`` the flows may raise the upper limit at most so many times
+    A series that was lost ends with an x. With ``excess`` the flows may raise the upper limit at most so many times
     above the discrete run: a diverging flow would flatten everything else. A linear axis reaches from 0 to at
     least ``least``. Below an ``error`` lies the band of the twins' errors, from the bottom up; it sets no limits.
     """
-    diverged = cell.diverged()
+    lost = cell.lost()
     drawn: dict[bool, list[np.ndarray]] = {True: [], False: []}
     marks = []
     for name, seed, frame, key in cell.lines(column, discrete_column):
@@ -141,7 +166,7 @@ def draw_panel(
         marker = "." if kept.sum() == 1 else None
         axes.plot(steps, np.where(kept, values, np.nan), **look.line, alpha=alpha, marker=marker, zorder=front)
         drawn[name == DISCRETE].append(values[kept])
-        if seed in diverged.get(name, {}):
+        if seed in lost.get(name, {}):
             marks.append((steps[kept][-1], values[kept][-1], look.colour, alpha))
     spans = [f["step"] for f in (*cell.series.values(), *cell.discrete.values()) if len(f)]
     first, last = (min(map(min, spans)), max(map(max, spans))) if spans else (0, 0)
@@ -154,7 +179,7 @@ def draw_panel(
     axes.locator_params(axis="x", nbins=6, integer=True)
     if not drawn[True] and not drawn[False]:
         axes.set(yticks=[], ylim=(0, 1.08 * least or 1))
-        text = "no data: the run diverged" if diverged else "no data"
+        text = "no data: the run diverged" if DISCRETE in lost else "no data"
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
         return
     if log:
@@ -164,6 +189,19 @@ def draw_panel(
         _shade_floor(axes, floor, log)
     for step, value, colour, alpha in marks:
         axes.plot(step, min(value, top), **CROSS, color=colour, alpha=max(alpha, 0.6), zorder=5, clip_on=False)
+
+
+def draw_every_step(axes: Axes, cell: PlottedCell) -> None:
+    """The run's loss at every step, on the limits that its records and the flows have set."""
+    limits = axes.get_ylim()
+    for seed, frame in cell.every_step.items():
+        axes.plot(frame["step"], frame["loss"], **EVERY_STEP, alpha=cell.alpha(seed))
+    axes.set_ylim(limits)
+
+
+def titled(title: str, about: str) -> str:
+    """A figure's title, and under it what it is about, where there is anything to say."""
+    return f"{title}\n{about}" if about else title
 
 
 def _shade_floor(axes: Axes, floor: DataFrame, log: bool) -> None:
@@ -245,13 +283,14 @@ def shade_edge(axes: Axes, cell: PlottedCell) -> None:
 
 
 def legend(figure: Figure, cells: list[PlottedCell], steps: bool, columns: int) -> None:
-    """The common legend, under the panels; with ``steps`` it tells where each line diverged."""
-    diverged = cells[0].diverged() if steps else {}
+    """The common legend, under the panels; with ``steps``, it tells what is drawn at every step, and where
+    each line was lost."""
+    named = cells[0].lost() if steps else {}
     names = in_order((flow for cell in cells for flow in cell.flows), FLOW_STYLE)
     handles: list[Line2D | Patch] = []
     for name in [DISCRETE] * any(cell.discrete for cell in cells) + names:
         look = flow_style(name)
-        text = f"{look.label}\n({diverged_text(diverged[name])})" if name in diverged else look.label
+        text = f"{look.label}\n({lost_text(named[name].values())})" if name in named else look.label
         handles.append(Line2D([], [], **look.line, label=text))
     if any(cell.floor is not None for cell in cells):
         handles.append(floor_handle(f"{FLOOR_STYLE.label}:\nno model can be nearer"))
@@ -264,8 +303,11 @@ def legend(figure: Figure, cells: list[PlottedCell], steps: bool, columns: int) 
                 label=(f"Edge window: discrete\nsharpness ≥ {EDGE:g} threshold"),
             )
         )
-    if any(cell.diverged() for cell in cells):
-        text = "Diverged: last finite point\n(on the top edge: off scale)"
+    if steps and cells[0].every_step:
+        handles.insert(1, Line2D([], [], **EVERY_STEP, label="Discrete run, every step"))
+    words = {lost.word for cell in cells for by in cell.lost().values() for lost in by.values()}
+    if words:
+        text = f"{' or '.join(sorted(words, reverse=True)).capitalize()}: last point\n(on the top edge: off scale)"
         handles.append(Line2D([], [], **CROSS, color=INK, label=text))
     if any(len(cell.seeds) > 1 for cell in cells):
         handles.append(Line2D([], [], color=INK, alpha=REPEAT_ALPHA, label="Faint: further seeds"))

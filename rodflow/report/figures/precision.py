@@ -37,7 +37,7 @@ def draw(series: DataFrame, summary: StudySummary) -> Figure:
     figure.suptitle(f"{name}: the same cell in three precisions")
     grid = figure.subplots(3, len(VARIANTS))
     variants = [variant_label(name) for name in VARIANTS]
-    cells = {variant: variant_cell(series, variant, threshold) for variant in variants}
+    cells = {variant: variant_cell(series, variant, summary) for variant in variants}
     highest = np.nanmax([1.0, *(cell.discrete[0]["sharpness"].max() / threshold for cell in cells.values())])
     for column, (variant, cell) in zip(grid.T, cells.items(), strict=True):
         sharpness, rod, error = column
@@ -64,12 +64,11 @@ def draw(series: DataFrame, summary: StudySummary) -> Figure:
     return figure
 
 
-def variant_cell(series: DataFrame, variant: str, threshold: float) -> PlottedCell:
-    """What the panels of one variant show. ``loss`` stands for the sharpness there: NaN from a divergence on."""
+def variant_cell(series: DataFrame, variant: str, summary: StudySummary) -> PlottedCell:
+    """What the panels of one variant show."""
     flows = {(flow, 0): flow_records(series, variant, flow) for flow in STUDIED_FLOWS}
-    frames = {key: frame.assign(loss=frame["sharpness"]) for key, frame in flows.items()}
-    run = discrete_records(series, variant)
-    return PlottedCell(frames, {0: run.assign(loss=run["sharpness"])}, threshold)
+    ended = {(name, 0): step for name, step in summary.diverged_at.get(variant, {}).items()}
+    return PlottedCell(flows, {0: discrete_records(series, variant)}, summary.threshold, ended)
 
 
 def mark_onset(column: np.ndarray, onset: int | None, last: int) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -15,27 +15,18 @@ from rodflow.catalogue import is_floor, label
 from rodflow.config import Cell, Config
 from rodflow.measures.errors import RATIOS
 from rodflow.measures.missing import in_words
-from rodflow.measures.summaries import FlowSummary, Provenance, RunSummary
-from rodflow.report.figures.error_chart import chart, key
+from rodflow.measures.summaries import Provenance
+from rodflow.report.cells import CellData, about_cell, about_data, cell_title
+from rodflow.report.figures.charts import Chart, error_chart, loss_chart, mark, strip, strip_scale
+from rodflow.report.figures.motion import Player
 from rodflow.report.figures.overview import two_digits
-from rodflow.report.figures.panels import PlottedCell
-from rodflow.report.figures.style import DISCRETE, FLOOR_STYLE, FLOW_STYLE, flow_style
+from rodflow.report.figures.panels import EVERY_STEP, PlottedCell, lost_text, markers
+from rodflow.report.figures.style import DISCRETE, FLOOR_STYLE, FLOW_STYLE, flow_style, in_order
+from rodflow.report.figures.svg import key
 from rodflow.report.replication import Claim, remake
 
 FOLDER = Path(__file__).parent
-CHARTED = ("stable", "rod", "drift_free_rod")
-"""The flows that the small charts show, where a cell has one of them; otherwise they show all that it has."""
 NONE = float("nan")
-
-
-@dataclass(frozen=True)
-class CellFiles:
-    """What the stages left of a cell, first seed: records and summary of its run, series and summaries of its flows."""
-
-    records: pd.DataFrame
-    summary: RunSummary
-    series: Mapping[str, pd.DataFrame]
-    summaries: Mapping[str, FlowSummary]
 
 
 def render(
@@ -43,20 +34,25 @@ def render(
     claims: list[Claim],
     errors: pd.DataFrame,
     thresholds: pd.DataFrame,
-    cells: Mapping[tuple[str, str], CellFiles | None],
+    cells: Mapping[tuple[str, str], CellData | None],
     figures: Mapping[str, str],
     made: Provenance,
+    players: Sequence[Player] = (),
 ) -> str:
     """The page as HTML. ``cells`` by architecture and optimizer, None for one without a run; ``figures``: a text by
-    name, a path without suffix from the page; ``made``: the provenance of the tables."""
-    charted = [flow for flow in config.flows if any(cell and flow in _charted(cell.series) for cell in cells.values())]
+    name, a path without suffix from the page; ``made``: the provenance of the tables; ``players``: what moves."""
+    charted = in_order((flow for cell in cells.values() if cell for flow in cell.shown.flows), FLOW_STYLE)
     repeated = any(len(config.seeds_for(architecture)) > 1 for architecture in config.architectures)
-    legend = [("Discrete run: its oscillation", key(flow_style(DISCRETE)))]
-    legend += [(flow_style(flow).label, key(flow_style(flow))) for flow in FLOW_STYLE if flow in charted]
+    legend = [("Discrete run: its oscillation, its loss", key(flow_style(DISCRETE).line))]
+    legend += [("Its loss at every step", key(EVERY_STEP))]
+    legend += [(flow_style(flow).label, key(flow_style(flow).line)) for flow in charted]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string((FOLDER / "page.html").read_text(encoding="utf-8"))
     return page.render(
         style=jinja2.utils.markupsafe.Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
+        script=jinja2.utils.markupsafe.Markup((FOLDER / "page.js").read_text(encoding="utf-8")),
+        players=players,
+        **_overview(config, cells, errors),
         run=config.run,
         about=_about(config),
         missing=in_words(errors),
@@ -82,35 +78,70 @@ def render(
 
 
 def _about(config: Config) -> str:
-    data = config.data
     return (
         f"{len(config.architectures)} architectures, {len(config.optimizers)} optimizers, "
         f"{len(config.cells)} cell{'s' * (len(config.cells) > 1)} with {config.seeds_named}: "
         f"full-batch training for {config.steps} steps "
-        f"on {data.examples} examples of {data.dataset}, and {len(config.flows)} continuous-time models beside it."
+        f"on {about_data(config)}, and {len(config.flows)} continuous-time models beside it."
     )
 
 
-def _charted(flows: Collection[str]) -> list[str]:
-    flows = [flow for flow in flows if not is_floor(flow)]
-    return [flow for flow in CHARTED if flow in flows] or flows
+def _overview(config: Config, cells: Mapping[tuple[str, str], CellData | None], errors: pd.DataFrame) -> dict[str, Any]:
+    """A row a cell: its flows' errors at the edge beside its twins', the median over seeds of each, and the records."""
+    at_edge = errors.groupby(["architecture", "optimizer", "flow"])["error_eos_mean"].median()
+    flows = in_order((flow for flow in config.flows if not is_floor(flow)), FLOW_STYLE)
+    shapes = markers(flows)
+    known = at_edge[np.isfinite(at_edge) & (at_edge > 0)]
+    limits = (10 ** np.floor(np.log10(known.min())), 10 ** np.ceil(np.log10(known.max()))) if len(known) else (0.1, 1.0)
+    rows = []
+    for (architecture, optimizer), data in cells.items():
+        name = f"{architecture}-{optimizer}"
+        own = {flow: at_edge.get((architecture, optimizer, flow), NONE) for flow in config.flows_of(optimizer)}
+        twins = [error for flow, error in own.items() if is_floor(flow) and np.isfinite(error)]
+        band = (min(twins, default=NONE), max(twins, default=NONE))
+        told = errors[(errors["architecture"] == architecture) & (errors["optimizer"] == optimizer)]
+        shown = {flow: error for flow, error in own.items() if not is_floor(flow)}
+        titles = {flow: f"{flow_style(flow).label}: {two_digits(error)}" for flow, error in shown.items()}
+        twins_said = " to ".join(dict.fromkeys(map(two_digits, band)))
+        rows.append(
+            {
+                "name": name,
+                "title": cell_title(architecture, optimizer),
+                "about": _about_cell(config, architecture, optimizer, data),
+                "strip": strip(name, shown, shapes, band, limits, titles | {"floor": f"Twins: {twins_said}"}),
+                "twins": twins_said,
+                "n": _records(told),
+            }
+        )
+    return {
+        "overview": rows,
+        "strip_scale": strip_scale(limits),
+        "marks": [(flow_style(flow).label, mark(shapes[flow], flow_style(flow).colour)) for flow in flows],
+    }
+
+
+def _about_cell(config: Config, architecture: str, optimizer: str, data: CellData | None) -> str:
+    """The data, rate, seeds and size of a cell; empty for one without a run, whose size is unknown."""
+    if data is None:
+        return ""
+    return about_cell(config, architecture, optimizer, data.shown.seeds, data.summary.parameters)
 
 
 def _cell(
     config: Config,
     architecture: str,
     optimizer: str,
-    files: CellFiles | None,
+    files: CellData | None,
     errors: pd.DataFrame,
     thresholds: pd.DataFrame,
 ) -> dict[str, Any]:
     cell, name = Cell(architecture, optimizer, 0), f"{architecture}-{optimizer}"  # no setting depends on the seed
     own = errors[(errors["architecture"] == architecture) & (errors["optimizer"] == optimizer)]
     row = thresholds[(thresholds["architecture"] == architecture) & (thresholds["optimizer"] == optimizer)]
+    lost = {name: lost_text(at.values()) for name, at in files.shown.lost().items()} if files else {}
     flows = []
     for flow in config.flows_of(optimizer):
         numbers = own[own["flow"] == flow]
-        stopped = numbers["diverged_at"].dropna()
         flows.append(
             {
                 "label": flow_style(flow).label,
@@ -119,14 +150,16 @@ def _cell(
                 "to_floor": two_digits(float(numbers["ratio_to_floor"].median())),
                 "n": _records(numbers),
                 "sharpness": _thresholds(row.get(f"sharpness_{flow}_median", NONE) / row["threshold"]),
-                "stopped": ", ".join(str(int(step)) for step in stopped),
+                "lost": lost.get(flow, ""),
                 "missing": _missing(numbers),
             }
         )
     return {
         "name": name,
-        "title": f"{label(architecture)}, {label(optimizer)}",
-        "chart": _chart(files, f"{label(architecture)}, {label(optimizer)}") if files else "",
+        "title": cell_title(architecture, optimizer),
+        "about": _about_cell(config, architecture, optimizer, files),
+        "charts": _charts(files, cell_title(architecture, optimizer)) if files else [],
+        "lost": lost.get(DISCRETE, ""),
         "missing": _missing(row),
         "discrete_label": flow_style(DISCRETE).label,
         "sharpness": _thresholds(row["sharpness_eos_median"] / row["threshold"]),
@@ -159,26 +192,30 @@ def _thresholds(sharpness: pd.Series) -> str:
     return f"{sharpness.median():.2f}" if sharpness.notna().any() else "–"
 
 
-def _chart(files: CellFiles, title: str) -> str:
-    """The chart of a cell, with a description for readers who cannot see it."""
-    summary, flows = files.summary, _charted(files.series)
-    late = files.records[files.records["step"] >= summary.flow_start]
+def _charts(files: CellData, title: str) -> list[Chart]:
+    """The charts of a cell's first seed, with a description for readers who cannot see them."""
+    shown = files.shown.first_seed()
+    seed, lost = shown.seeds[0], shown.lost()
     described = []
-    for flow in flows:
-        reached = files.series[flow]["error"].dropna()
+    for flow in shown.flows:
+        reached = shown.series[flow, seed]["error"].dropna()
         last = two_digits(float(reached.iloc[-1])) if len(reached) else "unknown"
-        stopped = files.summaries[flow].diverged_at is not None
-        described.append(f"{flow_style(flow).label} ends at {last}{', stopped early' * stopped}")
-    description = f"Error against step, {title}: {'; '.join(described) or 'no flow'}."
-    drawn = {(flow, 0): frame for flow, frame in files.series.items() if flow in flows or is_floor(flow)}
-    shown = PlottedCell(drawn, {0: late}, summary.threshold)
-    return chart(shown, description)
+        end = f", {lost_text(lost[flow].values())}" if flow in lost else ""
+        described.append(f"{flow_style(flow).label} ends at {last}{end}")
+    late = {seed: frame[frame["step"] >= files.summary.flow_start] for seed, frame in shown.discrete.items()}
+    return [
+        error_chart(
+            PlottedCell(shown.series, late, shown.threshold, shown.ended),
+            f"Error against step, {title}: {'; '.join(described) or 'no flow'}.",
+        ),
+        loss_chart(shown, f"Loss against step, {title}: the run at every step, and what the flows predict."),
+    ]
 
 
-def _facts(files: CellFiles) -> list[tuple[str, str]]:
+def _facts(files: CellData) -> list[tuple[str, str]]:
     """Weights, threshold, code, machine and running time of a cell, in words."""
     summary, made = files.summary, files.summary.provenance
-    seconds = {flow: own.provenance.wall_time_seconds for flow, own in files.summaries.items()}
+    seconds = {flow: own.provenance.wall_time_seconds for flow, own in files.flows.items()}
     flows = ", ".join(f"{flow_style(flow).label} {time:.3g} s" for flow, time in seconds.items())
     return [
         ("Weights", f"{summary.parameters:,}"),
