@@ -28,6 +28,7 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/precision.smk"
 include: "workflow/rules/landscapes.smk"
+include: "workflow/rules/animations.smk"
 include: "workflow/rules/page.smk"
 
 
@@ -68,6 +69,7 @@ rule all:
     input:
         TABLES,
         all_figures(),
+        all_animations(),
         precision_outputs(),
         REPLICATION,
         rules.page.output,

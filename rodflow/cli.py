@@ -22,6 +22,7 @@ Seed = Annotated[int, typer.Option(help="Seed of the initial weights.", min=0, m
 Landscape = Annotated[str, typer.Option(help="One of the config's landscapes.")]
 Results = Annotated[Path, typer.Option(help="The run's results folder.")]
 Variant = Annotated[str, typer.Option(help="A variant of the precision study; none: the config as it is.")]
+DiscreteFile = Annotated[Path, typer.Option(help="The cell's run, written by the discrete stage (.h5).")]
 Dataset = Annotated[Path, typer.Option(help="Images prepared by the dataset stage (.npz).")]
 
 
@@ -59,7 +60,7 @@ def flow(
     optimizer: Optimizer,
     name: Annotated[str, typer.Option("--flow", help="One of the config's flows.")],
     dataset: Dataset,
-    discrete: Annotated[Path, typer.Option(help="The cell's run, written by the discrete stage (.h5).")],
+    discrete: DiscreteFile,
     output: Annotated[Path, typer.Option(help="Where the flow's series goes (.parquet).")],
     seed: Seed = 0,
     variant: Variant = "",
@@ -98,6 +99,24 @@ def landscape(
 
     configuration.load(config).require(landscape=landscape)
     run_landscape(landscape, output)
+
+
+@app.command()
+def plane(
+    config: ConfigFile,
+    architecture: Architecture,
+    optimizer: Optimizer,
+    dataset: Dataset,
+    discrete: DiscreteFile,
+    output: Annotated[Path, typer.Option(help="Where the run and its flows go (.parquet).")],
+    seed: Seed = 0,
+) -> None:
+    """Put a cell's run and flows in the plane of drift and oscillation, step by step, for its animation."""
+    from rodflow.pipeline.stages.plane import run_plane
+
+    settings = configuration.load(config)
+    settings.require(architecture=architecture, optimizer=optimizer)
+    run_plane(settings, Cell(architecture, optimizer, seed), dataset, discrete, output)
 
 
 Incomplete = Annotated[
@@ -147,6 +166,23 @@ def figure(
 
     names = {"architecture": architecture, "optimizer": optimizer, "landscape": landscape}
     draw_figure(configuration.load(config), results, kind, output, incomplete, **names)
+
+
+@app.command()
+def animation(
+    config: ConfigFile,
+    results: Results,
+    kind: Annotated[str, typer.Argument(help="landscape or cell.")],
+    output: Annotated[Path, typer.Option(help="The animation's path without suffix; a GIF is written.")],
+    architecture: Architecture = "",
+    optimizer: Optimizer = "",
+    landscape: Landscape = "",
+) -> None:
+    """Draw one animation from the files of a run."""
+    from rodflow.pipeline.stages.animation import animate
+
+    names = {"architecture": architecture, "optimizer": optimizer, "landscape": landscape}
+    animate(configuration.load(config), results, kind, output, **names)
 
 
 @app.command()

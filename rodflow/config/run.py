@@ -49,6 +49,8 @@ LANDSCAPE_FLOWS = ("stable", "rod", "rod_one_column", "drift_free_rod")
 
 ANIMATED_LANDSCAPES = ("valley",)
 """The toy landscapes that have an animation, where a config has them."""
+ANIMATED_FLOWS = ("stable", "rod")
+"""The flows that an animation shows beside the run, where a config has them."""
 
 
 class Cell(NamedTuple):
@@ -126,12 +128,22 @@ class Config(Strict):
     """Changes of a flow's solver and settings, by flow."""
     precision_cells: list[CellName] = []
     """Cells, ``architecture-optimizer``, that are also trained in every variant of the precision study."""
+    animated_cells: list[CellName] = []
+    """Cells, ``architecture-optimizer``, whose first seed has an animation, where they are among the run's."""
     checkpoint_seconds: float = Field(60.0, ge=0, allow_inf_nan=False)
     """Seconds between two checkpoints of a job; no result depends on them."""
 
     @model_validator(mode="after")
     def _complete(self) -> Config:
-        for name in ("architectures", "optimizers", "flows", "seeds", "precision_cells", "landscapes"):
+        for name in (
+            "architectures",
+            "optimizers",
+            "flows",
+            "seeds",
+            "precision_cells",
+            "landscapes",
+            "animated_cells",
+        ):
             names = getattr(self, name)
             if len(set(names)) != len(names):
                 raise InvalidInput(name, names, "each named once")
@@ -192,6 +204,12 @@ class Config(Strict):
         """The cells whose precision is studied; they need not be among ``cells``."""
         named = [name.split("-") for name in self.precision_cells]
         return [Cell(architecture, o, s) for architecture, o in named for s in self.seeds_for(architecture)]
+
+    @property
+    def animations(self) -> list[Cell]:
+        """The cells that have an animation: of ``animated_cells`` those of the grid, with their first seed."""
+        firsts = {f"{a}-{o}": Cell(a, o, self.seeds_for(a)[0]) for a in self.architectures for o in self.optimizers}
+        return [firsts[name] for name in self.animated_cells if name in firsts]
 
     def variant(self, name: str) -> Config:
         """The config of a variant of the precision study; this one where ``name`` is empty.
@@ -268,6 +286,15 @@ class Config(Strict):
         return {
             name: {flow: self.variant(name).flow_settings(cell, flow) for flow in STUDIED_FLOWS} for name in VARIANTS
         }
+
+    def plane_settings(self, cell: Cell) -> dict[str, Any]:
+        """All that the animation of a cell is made from, its seed and code aside: by flow, and of the run alone."""
+        moving = {flow: self.flow_settings(cell, flow) for flow in self.animated_flows(cell.optimizer)}
+        return {"discrete": self.discrete_settings(cell), **moving}
+
+    def animated_flows(self, optimizer: str) -> list[FlowName]:
+        """The flows of ``ANIMATED_FLOWS`` that the cells of an optimizer have."""
+        return [flow for flow in self.flows_of(optimizer) if flow in ANIMATED_FLOWS]
 
     def to_yaml(self) -> str:
         """The resolved config, every default written out, as YAML."""

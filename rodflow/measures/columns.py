@@ -42,7 +42,9 @@ STUDY_NUMBERS = ["step", "sharpness", "oscillation", "rod_length", "error"]
 """Numbers of a precision study's series, for each variant and flow."""
 STUDY_COLUMNS = ["variant", "flow", *STUDY_NUMBERS]
 """Of a precision study's series."""
-LANDSCAPE_NUMBERS = ["step", "x", "y", "plus_x", "plus_y", "minus_x", "minus_y", "loss", "sharpness"]
+PLANE_NUMBERS = ["step", "x", "y", "plus_x", "plus_y", "minus_x", "minus_y"]
+"""Numbers of a cell's run and flows in its plane, at every step (see ``rodflow.pipeline.stages.plane``)."""
+LANDSCAPE_NUMBERS = [*PLANE_NUMBERS, "loss", "sharpness"]
 """Numbers of a toy landscape's series, for each flow (see ``rodflow.pipeline.stages.landscape``)."""
 LANDSCAPE_COLUMNS = ["landscape", "flow", *LANDSCAPE_NUMBERS]
 """Every step of the run and of each flow has a row:

@@ -93,6 +93,18 @@ class StudySummary(OfCell):
     """By variant, and there by flow; ``discrete`` is the run."""
 
 
+class PlaneSummary(OfCell):
+    """Of a cell's run and flows in its plane."""
+
+    flow_start: int
+    oscillation_share: float | None
+    """Of the sum of squares of the run's oscillation at records, that along the plane's upward direction."""
+    drift_share: float | None
+    """Of the square of the way that the run's centre makes, that along the plane's direction to the right."""
+    diverged_at: dict[str, int | None]
+    """By flow."""
+
+
 class LandscapeSummary(Made):
     """Of a toy landscape."""
 

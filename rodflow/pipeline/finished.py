@@ -15,7 +15,15 @@ from typing import Any
 from rodflow.config import Cell, Config
 from rodflow.config.run import STUDIED_FLOWS, VARIANTS
 from rodflow.errors import InvalidInput
-from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, steps_file, study_file
+from rodflow.pipeline.layout import (
+    discrete_file,
+    flow_file,
+    grid_file,
+    landscape_file,
+    plane_file,
+    steps_file,
+    study_file,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,8 @@ class Finished:
     """The flows of each cell that has a discrete run; without a run its flows are measured against nothing."""
     studies: list[Cell]
     landscapes: list[str]
+    planes: list[Cell]
+    """The cells that have an animation."""
 
     def of(self, architecture: str, optimizer: str | None = None) -> dict[Cell, list[str]]:
         """The cells of an architecture, or of one optimizer on it, with their flows."""
@@ -43,7 +53,7 @@ class Finished:
 def everything(config: Config) -> Finished:
     """All that a config asks for, there or not: whoever reads a file that is missing refuses it by name."""
     flows = {cell: [*config.flows_of(cell.optimizer)] for cell in config.cells}
-    return Finished(flows, config.precision_studies, [*config.landscapes])
+    return Finished(flows, config.precision_studies, [*config.landscapes], config.animations)
 
 
 def on_disk(config: Config, results: str | Path) -> Finished:
@@ -66,7 +76,8 @@ def on_disk(config: Config, results: str | Path) -> Finished:
         for name in config.landscapes
         if made([landscape_file(results, name), grid_file(landscape_file(results, name))])
     ]
-    return Finished(flows, studies, landscapes)
+    planes = [cell for cell in config.animations if cell in flows and plane_made(config, results, cell)]
+    return Finished(flows, studies, landscapes, planes)
 
 
 def found(config: Config, results: str | Path, incomplete: bool) -> Finished:
@@ -86,6 +97,9 @@ def missing(config: Config, there: Finished, results: str | Path) -> list[Path]:
     for cell in config.precision_studies:
         if cell not in there.studies:
             files += _missing_of_study(config, cell, results) or [study_file(results, cell)]
+    files += [
+        plane_file(results, cell) for cell in config.animations if cell in there.flows and cell not in there.planes
+    ]
     return files + [landscape_file(results, name) for name in config.landscapes if name not in there.landscapes]
 
 
@@ -153,3 +167,15 @@ def of_cell(
         return False, []
     times = {flow: when([flow_file(results, cell, flow, variant)], config.flow_settings(cell, flow)) for flow in flows}
     return True, [flow for flow, finished in times.items() if finished and finished >= trained]
+
+
+def plane_made(
+    config: Config,
+    results: str | Path,
+    cell: Cell,
+    when: Callable[[list[Path], dict[str, Any]], str] = made,
+) -> bool:
+    """Whether a cell's plane is finished, which is not so where it is older than the cell's run; ``when`` as above."""
+    trained = when([discrete_file(results, cell)], config.discrete_settings(cell))
+    finished = when([plane_file(results, cell)], config.plane_settings(cell))
+    return bool(trained) and finished >= trained

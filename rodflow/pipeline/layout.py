@@ -37,6 +37,11 @@ def study_file(results: str | Path, cell: Cell) -> Path:
     return Path(results, "precision", f"{cell}.parquet")
 
 
+def plane_file(results: str | Path, cell: Cell) -> Path:
+    """The run and the flows of a cell in its plane, for an animation; its summary lies beside it as .json."""
+    return Path(results, "planes", f"{cell}.parquet")
+
+
 def landscape_file(results: str | Path, landscape: str) -> Path:
     """The run and the flows on a toy landscape; its summary lies beside it as .json."""
     return Path(results, "landscapes", f"{landscape}.parquet")

@@ -17,7 +17,7 @@ from typing import Any
 
 from rodflow.catalogue import ARCHITECTURES, FLOWS, LANDSCAPES, OPTIMIZERS, Entry, FlowEntry
 from rodflow.config import Cell
-from rodflow.config.run import LANDSCAPE_FLOWS
+from rodflow.config.run import ANIMATED_FLOWS, LANDSCAPE_FLOWS
 from rodflow.measures.summaries import Provenance
 
 PACKAGE = Path(__file__).parents[1]
@@ -157,6 +157,12 @@ def landscape_code(name: str) -> str:
     """The digest of the code that makes the files of a landscape."""
     flows = (FLOWS.entries[flow] for flow in LANDSCAPE_FLOWS)
     return code_digest("rodflow.pipeline.stages.landscape", entries=(LANDSCAPES.entries[name], *flows))
+
+
+def plane_code(cell: Cell) -> str:
+    """The digest of the code that puts a cell's run and flows in its plane."""
+    flows = (FLOWS.entries[flow] for flow in ANIMATED_FLOWS)
+    return code_digest("rodflow.pipeline.stages.plane", entries=(*_entries(cell), *flows))
 
 
 def _entries(cell: Cell) -> tuple[Entry, Entry]:

@@ -12,9 +12,24 @@ import pandas as pd
 from rodflow.config import Cell
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import read_model, read_table
-from rodflow.measures.columns import LANDSCAPE_NUMBERS, RECORD_COLUMNS, SERIES_COLUMNS, STEP_COLUMNS, STUDY_NUMBERS
-from rodflow.measures.summaries import FlowSummary, LandscapeSummary, OfCell, RunSummary, StudySummary
-from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, steps_file, study_file
+from rodflow.measures.columns import (
+    LANDSCAPE_NUMBERS,
+    PLANE_NUMBERS,
+    RECORD_COLUMNS,
+    SERIES_COLUMNS,
+    STEP_COLUMNS,
+    STUDY_NUMBERS,
+)
+from rodflow.measures.summaries import FlowSummary, LandscapeSummary, OfCell, PlaneSummary, RunSummary, StudySummary
+from rodflow.pipeline.layout import (
+    discrete_file,
+    flow_file,
+    grid_file,
+    landscape_file,
+    plane_file,
+    steps_file,
+    study_file,
+)
 
 
 class Run(NamedTuple):
@@ -36,6 +51,13 @@ class Study(NamedTuple):
 
     series: pd.DataFrame
     summary: StudySummary
+
+
+class PlaneRun(NamedTuple):
+    """A cell's run and flows in its plane, and the summary."""
+
+    table: pd.DataFrame
+    summary: PlaneSummary
 
 
 class LandscapeRun(NamedTuple):
@@ -88,6 +110,17 @@ def read_study(results: Path, cell: Cell) -> Study:
     summary = read_model(file.with_suffix(".json"), StudySummary)
     _require_cell(file, summary, cell)
     return Study(series, summary)
+
+
+def read_plane(results: Path, cell: Cell) -> PlaneRun:
+    """The run and the flows of a cell in its plane."""
+    file = plane_file(results, cell)
+    table = read_table(file, PLANE_NUMBERS, texts=("flow",))
+    for _, rows in table.groupby("flow"):
+        _rising(file, rows)
+    summary = read_model(file.with_suffix(".json"), PlaneSummary)
+    _require_cell(file, summary, cell)
+    return PlaneRun(table, summary)
 
 
 def read_landscape(results: Path, name: str) -> LandscapeRun:

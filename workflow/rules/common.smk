@@ -9,13 +9,13 @@ from rodflow import config as configuration
 from rodflow.config import Cell
 from rodflow.config.layers import layered
 from rodflow.config.reader import plain_scalars, read_yaml
-from rodflow.config.run import STUDIED_FLOWS, VARIANTS
+from rodflow.config.run import ANIMATED_LANDSCAPES, STUDIED_FLOWS, VARIANTS
 from rodflow.errors import InvalidInput
 from rodflow.jobs import gpu
 from rodflow.jobs.forkserver import ForkServer
 from rodflow.pipeline.finished import everything, found, missing, require_no_fewer_cells
-from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, steps_file, study_file
-from rodflow.pipeline.provenance import code_digest, discrete_code, flow_code, landscape_code
+from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, plane_file, steps_file, study_file
+from rodflow.pipeline.provenance import code_digest, discrete_code, flow_code, landscape_code, plane_code
 
 try:
     # Snakemake merges these too, but takes what changes a value silently: a key given twice, rates of other images
@@ -99,6 +99,20 @@ def all_figures():
     return expand("{figures}/{name}.{format}", figures=FIGURES, name=names, format=["png", "pdf"])
 
 
+def all_animations():
+    names = [name for name in ANIMATED_LANDSCAPES if name in THERE.landscapes]
+    names += [f"{architecture}-{optimizer}" for architecture, optimizer, _ in THERE.planes]
+    return expand("{figures}/animations/{name}.gif", figures=FIGURES, name=names)
+
+
+def moving_files(architecture, optimizer):
+    """What the animation of a cell is drawn from: its plane, its run and the flows that move."""
+    cell = Cell(architecture, optimizer, CONFIG.seeds_for(architecture)[0])
+    series = [discrete_file(RESULTS, cell)]
+    series += [flow_file(RESULTS, cell, flow) for flow in CONFIG.animated_flows(optimizer)]
+    return with_summaries([plane_file(RESULTS, cell), *series])
+
+
 def precision_outputs():
     if not THERE.studies:
         return []
@@ -146,6 +160,12 @@ def drawn(stem, caption, category, labels, **more):
     """A figure's files: the PNG stands in the report, the PDF and the provenance lie beside it."""
     png = report(f"{stem}.png", caption=f"../report/{caption}.rst", category=category, labels=labels, **more)
     return [png, f"{stem}.pdf", f"{stem}.json"]
+
+
+def moving(stem, labels):
+    """An animation's files: the GIF stands in the report, the provenance lies beside it."""
+    gif = report(f"{stem}.gif", caption="../report/animation.rst", category="Animations", labels=labels)
+    return [gif, f"{stem}.json"]
 
 
 def tabulated(*files):

@@ -6,6 +6,7 @@ rule page:
         TABLES,
         files_of(THERE.flows),
         all_figures(),
+        all_animations(),
         precision_outputs(),
     output:
         page=f"{FIGURES}/index.html",

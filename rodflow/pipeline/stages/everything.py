@@ -13,12 +13,21 @@ from rodflow.errors import InvalidInput, JobsFailed, JobsLeft
 from rodflow.jobs.files import write_text
 from rodflow.jobs.pool import Job, Outcome, attempt, do
 from rodflow.jobs.progress import log
-from rodflow.pipeline.finished import made, of_cell, on_disk, require_no_fewer_cells
-from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, job_name, landscape_file, study_file
+from rodflow.pipeline.finished import made, of_cell, on_disk, plane_made, require_no_fewer_cells
+from rodflow.pipeline.layout import (
+    discrete_file,
+    flow_file,
+    grid_file,
+    job_name,
+    landscape_file,
+    plane_file,
+    study_file,
+)
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.flow import run_flow
 from rodflow.pipeline.stages.landscape import run_landscape
+from rodflow.pipeline.stages.plane import run_plane
 from rodflow.pipeline.stages.precision import tabulate_study
 from rodflow.pipeline.stages.precision_table import aggregate_studies
 from rodflow.pipeline.stages.replication import replicate
@@ -75,6 +84,8 @@ def _require_images(config: Config, dataset: Path) -> None:
 def jobs_left(config: Config, results: Path, cell: Cell, flows: Iterable[str], variant: str = "") -> list[Job]:
     """The jobs that are left of a cell, as the config's ``variant`` has it: its run with all ``flows``, or some flows.
 
+    With the plane of a cell that is animated.
+
     The run's .h5 is asked for only where a flow is to be made from it.
     """
     changed, dataset = config.variant(variant), results / "dataset.npz"
@@ -86,11 +97,14 @@ def jobs_left(config: Config, results: Path, cell: Cell, flows: Iterable[str], v
         output = flow_file(results, cell, flow, variant)
         return Job(job_name(results, output), partial(run_flow, changed, cell, flow, dataset, discrete, output))
 
-    left = [flow for flow in flows if flow not in followed]
-    if trained and (discrete.exists() or not left):
-        return [follow(flow) for flow in left]
+    left, planes = [flow for flow in flows if flow not in followed], []
+    if not variant and cell in config.animations and not plane_made(config, results, cell, _there):
+        output = plane_file(results, cell)
+        planes = [Job(job_name(results, output), partial(run_plane, config, cell, dataset, discrete, output))]
+    if trained and (discrete.exists() or not (left or planes)):
+        return [follow(flow) for flow in left] + planes
     train = partial(run_cell, changed, cell, dataset, discrete)
-    return [Job(job_name(results, records), train, [follow(flow) for flow in flows])]
+    return [Job(job_name(results, records), train, [follow(flow) for flow in flows] + planes)]
 
 
 def _tabulate(config: Config, results: Path, outcome: Outcome) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from rodflow.catalogue import FLOWS, LANDSCAPES
 from rodflow.config.run import LANDSCAPE_FLOWS
@@ -19,6 +21,7 @@ from rodflow.jobs.progress import log
 from rodflow.measures.columns import LANDSCAPE_COLUMNS
 from rodflow.measures.summaries import LandscapeSummary
 from rodflow.optimizers.family import GradientDescent
+from rodflow.optimizers.step_map import State
 from rodflow.pipeline.layout import grid_file
 from rodflow.pipeline.provenance import provenance
 from rodflow.training.curvature import Curvature
@@ -80,18 +83,32 @@ def discrete_rows(run: DiscreteRun) -> pd.DataFrame:
 def flow_rows(flow: Flow, window: Window, times: range) -> tuple[pd.DataFrame, int | None]:
     """A flow's rows at ``times``, and the first of them that it did not reach: NaN from there on."""
     observe = Observer(flow, Curvature(flow.dynamics.objective))
+
+    def row(t: float, state: State, rod: Tensor | None) -> list[float]:
+        centre, seen = state.w, observe(t, state, rod)
+        ends = torch.full((4,), float("nan")) if rod is None else torch.cat([centre + rod, centre - rod])
+        return [*centre.tolist(), *ends.tolist(), seen["predicted_loss"], seen["sharpness"]]
+
+    return rows_of(flow, window, times, row, LANDSCAPE_COLUMNS[3:])
+
+
+def rows_of(
+    flow: Flow,
+    window: Window,
+    times: range,
+    row: Callable[[float, State, Tensor | None], list[float]],
+    names: list[str],
+) -> tuple[pd.DataFrame, int | None]:
+    """What ``row`` says of a flow's centre and rod at each of ``times``, under ``names``, and where it diverged."""
     rows: dict[int, list[float]] = {}
     diverged_at = None
     try:
         for t, y in trajectory(flow, window, times):
-            state, rod = flow.centre(y), flow.rod(y)
-            centre, seen = state.w, observe(t, state, rod)
-            ends = torch.full((4,), float("nan")) if rod is None else torch.cat([centre + rod, centre - rod])
-            rows[int(t)] = [*centre.tolist(), *ends.tolist(), seen["predicted_loss"], seen["sharpness"]]
+            rows[int(t)] = row(t, flow.centre(y), flow.rod(y))
     except FlowDiverged as error:
         diverged_at = times.start + len(rows)
         log.warning("%s: %s", type(flow).__name__, error)
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=LANDSCAPE_COLUMNS[3:], dtype=float)
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=names, dtype=float)
     return table.reindex(times).rename_axis("step").reset_index(), diverged_at
 
 

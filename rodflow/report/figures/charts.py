@@ -81,12 +81,17 @@ def strip(
     """
     figure, axes = _row(STRIP, limits)
     if np.isfinite(band).all():
-        floor = {"color": FLOOR_STYLE.colour, "linewidth": 0, "zorder": 1}
+        floor: dict[str, Any] = {"color": FLOOR_STYLE.colour, "linewidth": 0, "zorder": 1}
         axes.axvspan(limits[0], band[0], alpha=0.9, **floor)
         axes.axvspan(band[0], max(band[1], band[0] * 1.02), alpha=0.5, **floor).set_gid(f"{name}-floor")
     for flow, error in errors.items():
         if np.isfinite(error):
-            dot = {"markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.6, "linestyle": "none"}
+            dot: dict[str, Any] = {
+                "markersize": 7,
+                "markeredgecolor": "white",
+                "markeredgewidth": 0.6,
+                "linestyle": "none",
+            }
             axes.plot(
                 error, 0.5, shapes[flow], color=flow_style(flow).colour, **dot, gid=f"{name}-{flow}", clip_on=False
             )

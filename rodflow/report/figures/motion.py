@@ -17,7 +17,7 @@ from pandas import DataFrame
 from PIL import Image
 
 from rodflow.jobs.files import atomic
-from rodflow.report.figures.panels import mark_threshold
+from rodflow.report.figures.panels import mark_threshold, titled
 from rodflow.report.figures.style import DISCRETE, FLOW_STYLE, INK, RC, flow_style, in_order
 from rodflow.report.figures.svg import SVG_RC, element, key
 
@@ -27,7 +27,7 @@ MILLISECONDS, LAST_MILLISECONDS = 90, 2500
 """A frame is seen for so long, and the last one."""
 TAIL = 24
 """Iterates that are seen at once, in steps."""
-COLOURS = 64
+COLOURS = 128
 DPI = 100
 CONTOURS = 9
 LEVELS: dict[str, Any] = {"colors": "#d4d4d4", "linewidths": 0.8}
@@ -46,13 +46,15 @@ ITERATES: dict[str, Any] = {
 class Motion:
     """What moves.
 
-    ``planes``, of the run (``DISCRETE``) and of flows, have a row a step: the centre ``x``, ``y`` and the rod's ends
+    ``title`` and ``about`` stand over it, the second in mathtext, the ``caption`` under it on the page. ``planes``, of
+    the run (``DISCRETE``) and of flows, have a row a step: the centre ``x``, ``y`` and the rod's ends
     ``plus_x``, .. ``minus_y``, those of the run an iterate and its mirror image. ``sharpness`` has ``step`` and
     ``sharpness`` of each, at any steps. ``heights`` is the loss over the plane (x, y, loss), or None; the plane is
     shown within ``x_range`` and ``y_range``.
     """
 
     title: str
+    about: str
     caption: str
     planes: Mapping[str, DataFrame]
     sharpness: Mapping[str, DataFrame]
@@ -92,7 +94,7 @@ class Trail:
         self.line.set_data(*self.points[there].T)
 
 
-def draw(motion: Motion, figure: Figure, panels: Mapping[str, Axes], name: str = "motion") -> list[Trail]:
+def draw(motion: Motion, panels: Mapping[str, Axes], name: str = "motion") -> list[Trail]:
     """Draw what stands still in the panels ``plane`` and ``sharpness``; what moves is in the trails."""
     trails: list[Trail] = []
 
@@ -123,7 +125,13 @@ def draw(motion: Motion, figure: Figure, panels: Mapping[str, Axes], name: str =
             points = motion.sharpness[flow][["step", "sharpness"]].dropna().to_numpy(float)
             steps = points[:, 0].astype(int)
             points[:, 1] /= motion.threshold
-            trail(panels["sharpness"], points, steps, **flow_style(flow).line, zorder=2 if flow == DISCRETE else above(flow))
+            trail(
+                panels["sharpness"],
+                points,
+                steps,
+                **flow_style(flow).line,
+                zorder=2 if flow == DISCRETE else above(flow),
+            )
     return trails
 
 
@@ -169,11 +177,11 @@ def save_gif(motion: Motion, path: Path) -> None:
 
     A frame is an odd number of steps after the last one, so that the last iterate changes sides.
     """
-    figure = Figure(figsize=(7.6, 4.1), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-    trails = draw(motion, figure, {"plane": left, "sharpness": right})
-    figure.suptitle(motion.title, fontsize=10)
+    trails = draw(motion, {"plane": left, "sharpness": right})
+    figure.suptitle(titled(motion.title, motion.about), fontsize=10)
     handles = [Line2D([], [], **look, label=label) for label, look in looks(motion)]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     clock = right.text(0.02, 0.97, "", transform=right.transAxes, va="top", color=INK)
@@ -189,8 +197,8 @@ def save_gif(motion: Motion, path: Path) -> None:
         clock.set_text(f"step {step:,}")
         for trail in trails:
             trail.show(step)
-            trail.line.axes.draw_artist(trail.line)
-        right.draw_artist(clock)
+            figure.draw_artist(trail.line)
+        figure.draw_artist(clock)
         frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
     palette = frames[-1].quantize(COLOURS, dither=Image.Dither.NONE)  # which shows all that there is
     few = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
@@ -217,10 +225,10 @@ def player(name: str, motion: Motion) -> Player:
     """The motion for the page; ``name`` tells it from others there. Without a script, the end is seen."""
     pictures, trails = [], []
     first, last = motion.steps
-    for panel, size in (("plane", (4.6, 3.4)), ("sharpness", (4.0, 3.4))):
-        figure = Figure(figsize=size, layout="constrained", dpi=72)  # of an SVG's coordinates
+    for panel in ("plane", "sharpness"):
+        figure = Figure(figsize=(4.3, 3.2), layout="constrained", dpi=72)  # of an SVG's coordinates
         axes = figure.subplots()
-        drawn = draw(motion, figure, {panel: axes}, f"{name}-{panel}")
+        drawn = draw(motion, {panel: axes}, f"{name}-{panel}")
         for trail in drawn:
             trail.show(int(trail.steps.max(initial=first)))
         pictures.append(element(figure, f"{motion.title}: {panel}. {motion.caption}"))

@@ -79,11 +79,16 @@ def render(
 
 def _about(config: Config) -> str:
     return (
-        f"{len(config.architectures)} architectures, {len(config.optimizers)} optimizers, "
-        f"{len(config.cells)} cell{'s' * (len(config.cells) > 1)} with {config.seeds_named}: "
+        f"{counted(len(config.architectures), 'architecture')}, {counted(len(config.optimizers), 'optimizer')}, "
+        f"{counted(len(config.cells), 'cell')} with {config.seeds_named}: "
         f"full-batch training for {config.steps} steps "
-        f"on {about_data(config)}, and {len(config.flows)} continuous-time models beside it."
+        f"on {about_data(config)}, and {counted(len(config.flows), 'continuous-time model')} beside it."
     )
+
+
+def counted(number: int, what: str) -> str:
+    """Such as "1 cell" and "2 cells"."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _overview(config: Config, cells: Mapping[tuple[str, str], CellData | None], errors: pd.DataFrame) -> dict[str, Any]:
