@@ -100,7 +100,7 @@ class PlaneSummary(OfCell):
     oscillation_share: float | None
     """Of the sum of squares of the run's oscillation at records, that along the plane's upward direction."""
     drift_share: float | None
-    """Of the square of the way that the run's centre makes, that along the plane's direction to the right."""
+    """Of the sum of squares of the ways from the run's first centre to the others, that to the right."""
     diverged_at: dict[str, int | None]
     """By flow."""
 

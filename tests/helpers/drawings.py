@@ -3,7 +3,10 @@
 import numpy as np
 import pandas as pd
 from matplotlib.text import Text
+from PIL import Image
 
+from rodflow.pipeline.stages.animation import animate
+from rodflow.report.figures.motion import FRAMES
 from rodflow.report.figures.panels import PlottedCell
 
 STEPS = np.arange(10, 1001, 10)
@@ -53,6 +56,22 @@ def experiment(seeds=2, threshold=2.0, lost=None, flow_lost=None, flow_stopped=N
     steps = np.arange(1002)
     zigzag = pd.DataFrame({"step": steps, "loss": np.exp(-steps / 400) * (1 + 0.05 * (-1.0) ** steps)})
     return PlottedCell(series, discrete, threshold, ended, dict.fromkeys(discrete, zigzag))
+
+
+def assert_moves(config, results, kind, folder, **names):
+    """The animation has the same bytes each time, frames that all differ, and a modest size."""
+    for attempt in ("first", "second"):
+        animate(config, results, kind, folder / attempt / kind, **names)
+    first, second = (folder / attempt / f"{kind}.gif" for attempt in ("first", "second"))
+    assert first.read_bytes() == second.read_bytes() and first.with_suffix(".json").exists()
+    with Image.open(first) as picture:
+        assert 20 < picture.n_frames <= FRAMES + 1 and picture.info["loop"] == 0
+        shown = set()
+        for frame in range(picture.n_frames):
+            picture.seek(frame)
+            shown.add(picture.convert("RGB").tobytes())
+        assert len(shown) == picture.n_frames
+    assert first.stat().st_size < 300_000
 
 
 def texts(figure):

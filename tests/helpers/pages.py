@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "link", "br", "img", "path", "rect"}
+VOID = {"meta", "link", "br", "img", "path", "rect", "input"}
 
 
 class Reader(HTMLParser):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.checkout import smoke
+from helpers.drawings import assert_moves
 from helpers.problems import central_difference, optimizer, window
 from matplotlib.text import Text
 from scipy.optimize import brentq
@@ -225,6 +226,10 @@ def test_figures_draw_without_a_warning(results, tmp_path, name, lost):
         warnings.simplefilter("error")
         save(drawing(results, name, lost), paths)
     assert all(path.stat().st_size > 10_000 for path in paths)
+
+
+def test_the_valley_moves(results, tmp_path):
+    assert_moves(configuration.parse(smoke()), results, "landscape", tmp_path, landscape="valley")
 
 
 def test_figure_labels(results):

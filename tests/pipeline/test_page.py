@@ -15,10 +15,11 @@ from helpers.pages import Reader
 
 from rodflow import config as configuration
 from rodflow.pipeline.finished import everything
+from rodflow.pipeline.stages.animation import animate, motions
 from rodflow.pipeline.stages.everything import run_everything
 from rodflow.pipeline.stages.figure import draw_figure
 from rodflow.pipeline.stages.page import lay_out, other_figures
-from rodflow.report.figures.error_chart import chart
+from rodflow.report.figures.charts import error_chart, strip
 from rodflow.report.figures.panels import PlottedCell
 from rodflow.report.figures.style import EDGE_COLOUR, flow_style
 from rodflow.report.replication import JUDGED_FLOWS
@@ -29,6 +30,7 @@ NARROW = {
     "flows": ["stable", "rod", "drift_free_rod"],
     "precision_cells": [],
     "landscapes": [],
+    "animated_cells": ["mlp-gd"],
 }
 
 
@@ -46,6 +48,7 @@ def made(tmp_path_factory):
         kind, _, of = name.partition("/")
         kind = kind.removesuffix("s") if of else kind
         draw_figure(config, results, kind, figures / name, **({kind: of} if of else {}))
+    animate(config, results, "cell", figures / "animations/mlp-gd", architecture="mlp", optimizer="gd")
     lay_out(config, results, figures / "index.html")
     return config, results, figures
 
@@ -55,7 +58,10 @@ def drawn(values, **changes):
     steps = 10.0 * np.arange(1, len(values) + 1)
     run = pd.DataFrame({"step": steps, "sharpness": np.where(steps < 20, 1.0, 2.0), "oscillation": np.nan})
     flow = pd.DataFrame({"step": steps, "error": values, "loss": values, "rod_length": np.nan})
-    return chart(PlottedCell({("rod", 0): flow}, {0: run.assign(loss=1.0)}, 2.0), **{"description": "a <b>"} | changes)
+    flow["sharpness"] = flow["loss"]
+    lost = None if np.isfinite(values[-1]) else int(steps[-1])
+    shown = PlottedCell({("rod", 0): flow}, {0: run.assign(loss=1.0)}, 2.0, {("rod", 0): lost})
+    return error_chart(shown, **{"description": "a <b>"} | changes).picture
 
 
 def paths(picture, colour):
@@ -107,7 +113,8 @@ def test_page_is_whole_and_leads_to_files_beside_it(made, tmp_path):
     text = (moved / "index.html").read_text()
     page = Reader(text)
     assert page.open == [] and page.mute == []
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1 + 2 * 2 + 1  # ours: the page's, the numbers of charts, what moves
+    assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)=.(https?:)?//|url\(.?http", text)
     assert text.count('<article class="cell"') == 2
     assert len(page.targets) > 20
     for target in page.targets:
@@ -142,20 +149,47 @@ def test_page_escapes_what_it_is_told(made, tmp_path):
     lay_out(config, copy, tmp_path / "index.html")
     text = (tmp_path / "index.html").read_text()
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
-    assert "script" not in Reader(text).tags
+    assert text.count("<script") == (made[2] / "index.html").read_text().count("<script")
 
 
 def test_page_of_a_run_that_diverged(tmp_path):
     """Every number is a dash and every chart says so; the page stands."""
-    config = configuration.parse(
-        SMOKE | NARROW | {"optimizers": ["gd"], "flows": ["stable", "central"], "learning_rates": {"mlp": {"gd": 1e4}}}
-    )
+    changes = {"optimizers": ["gd"], "flows": ["stable", "central"], "learning_rates": {"mlp": {"gd": 1e4}}}
+    config = configuration.parse(SMOKE | NARROW | changes)
     run_everything(config, tmp_path)
     lay_out(config, tmp_path / "results/smoke", tmp_path / "index.html")
     text = (tmp_path / "index.html").read_text()
     assert Reader(text).open == []
-    assert "no data" in text and "stopped at" in text
+    assert "no data" in text and re.search(r"Discrete run \(diverged at step \d+\)", text)
     assert "not tested" in text and "nan" not in text.split("<main>")[1].split("<details>")[0].lower()
+
+
+def test_page_begins_with_what_rod_flow_is_what_moves_and_a_row_a_cell(made):
+    config, results, figures = made
+    text = unescape((figures / "index.html").read_text())
+    parts = ['class="lead"', 'class="player"', 'class="overview"', 'id="mlp-gd"']
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
+    assert list(motions(config, results, everything(config))) == ["mlp-gd"]
+    errors = pd.read_csv(results / "tables/errors.csv").set_index(["optimizer", "flow"])["error_eos_mean"]
+    rows = re.findall(r"<tr><th scope=\"row\"><a href=\"#mlp-.*?</tr>", text, re.DOTALL)
+    assert len(rows) == 2
+    for optimizer, row in zip(("gd", "adam"), rows, strict=True):
+        assert "40 examples of digits, learning rate" in row and "seed 0" in row and "weights" in row
+        marks = re.findall(r"<title>(.*?)</title>", row)
+        known = {flow_style(flow).label for flow in config.flows if np.isfinite(errors[optimizer, flow])}
+        assert {mark.split(":")[0] for mark in marks} == known  # at no edge: no marks
+
+
+def test_a_row_says_the_numbers_of_its_marks_and_of_its_twins():
+    shapes, titles = {"stable": "o", "rod": "s"}, {"stable": "Stable flow: 0.1", "floor": "Twins: 0.001 to 0.01"}
+    row = strip("mlp-gd", {"stable": 0.1, "rod": np.nan}, shapes, (1e-3, 1e-2), (1e-4, 1.0), titles)
+    assert re.findall(r"<title>(.*?)</title>", row) == [titles["floor"], titles["stable"]]
+    left, right = (
+        float(x) for x in re.search(r'id="mlp-gd-floor">.*?d="M ([\d.]+) .*?L ([\d.]+)', row, re.DOTALL).groups()
+    )
+    (dot,) = re.findall(r'id="mlp-gd-stable">.*?<use [^>]*x="([\d.]+)"', row, re.DOTALL)
+    assert float(dot) - right == pytest.approx(right - left, rel=0.01)  # a decade each
+    assert "mlp-gd-rod" not in row
 
 
 def test_same_files_same_page(made, tmp_path):
@@ -177,8 +211,19 @@ addEventListener("load", () => {
     wide: wide.map(e => e.outerHTML.slice(0, 80)),
     scrolled: [...page.querySelectorAll(".scroll")].filter(e => e.scrollWidth > e.clientWidth).length,
     claims: getComputedStyle(page.querySelector(".claims td")).display,
+    moved: [...page.querySelectorAll(".player")].map(player => {
+      const slider = player.querySelector("input"), lines = () => player.querySelector(".pictures").innerHTML;
+      const at = step => { slider.value = step; slider.dispatchEvent(new view.Event("input")); return lines(); };
+      return [at(slider.min) !== at(slider.max), player.querySelector("output").textContent];
+    }),
+    said: [...page.querySelectorAll(".chart")].map(chart => {
+      const box = chart.querySelector("svg").getBoundingClientRect();
+      const place = { clientX: box.left + 0.9 * box.width, clientY: box.top + 9 };
+      chart.dispatchEvent(new view.PointerEvent("pointermove", place));
+      return chart.querySelector("output").textContent;
+    }),
     images: images.length, broken: images.filter(i => !i.naturalWidth).map(i => i.src),
-    charts: [...page.querySelectorAll("article svg")].map(e => e.getBoundingClientRect().width),
+    charts: [...page.querySelectorAll(".chart svg")].map(e => e.getBoundingClientRect().width),
   });
 });
 </script>"""
@@ -208,7 +253,9 @@ def test_in_a_browser(made, tmp_path, width):
     assert seen["scrolled"] == 0
     assert seen["claims"] == ("table-cell" if width == 1280 else "block")
     assert (seen["images"], seen["broken"]) == (len(other_figures(made[0], everything(made[0]))), [])
-    assert len(seen["charts"]) == 2 and min(seen["charts"]) > 200
+    assert len(seen["charts"]) == 4 and min(seen["charts"]) > 200
+    assert seen["moved"] == [[True, "step 60"]]
+    assert all(re.match(r"Step \d+: .*Stable flow \d", said) for said in seen["said"])
     assert "CONSOLE" not in shown.stderr
     picture = tmp_path / f"{width}.png"
     run(f"--screenshot={picture}")

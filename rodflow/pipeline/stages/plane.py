@@ -48,12 +48,14 @@ def leading_plane(run: DiscreteRun, start: int) -> Plane:
         return Plane(run.midpoints.new_zeros(2, run.midpoints.shape[1], dtype=torch.float64), None, None)
     _, lengths, directions = torch.linalg.svd(swings, full_matrices=False)
     across = directions[0] * torch.sign(directions[0][directions[0].abs().argmax()])  # of the two, always the same one
-    way = centres[-1] - centres[0]
-    along = way - (way @ across) * across
-    share = float(along @ along / (way @ way)) if way.any() else 0.0
+    ways = centres - centres[0]
+    along = ways[-1] - (ways[-1] @ across) * across
     along = along / along.norm().clamp_min(torch.finfo(along.dtype).tiny)
-    total = float((lengths**2).sum())
-    return Plane(torch.stack([along, across]), share, float(lengths[0] ** 2) / total if total else 0.0)
+
+    def share(part: Tensor, whole: Tensor) -> float:
+        return float(part.square().sum() / whole.square().sum().clamp_min(torch.finfo(whole.dtype).tiny))
+
+    return Plane(torch.stack([along, across]), share(ways @ along, ways), share(lengths[:1], lengths))
 
 
 def iterates(

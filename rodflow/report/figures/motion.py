@@ -195,7 +195,7 @@ def save_gif(motion: Motion, path: Path) -> None:
     for step in [*range(first, last, stride), last]:
         canvas.restore_region(still)
         clock.set_text(f"step {step:,}")
-        for trail in trails:
+        for trail in sorted(trails, key=lambda trail: trail.line.get_zorder()):
             trail.show(step)
             figure.draw_artist(trail.line)
         figure.draw_artist(clock)
