@@ -59,9 +59,7 @@ def cell_motion(config: Config, results: Path, names: Names) -> Motion:
     sharpness = {DISCRETE: run.records} | {flow: read_flow(results, cell, flow, run).series for flow in flows}
     swing, way = (planes[DISCRETE][[f"plus_{axis}", f"minus_{axis}"]].to_numpy(float) for axis in "yx")
     shares = (summary.oscillation_share, summary.drift_share)
-    known = (
-        ", with {:.0%} of the oscillation's squares and {:.0%} of the drift's".format(*shares) if all(shares) else ""
-    )
+    known = " (the plane holds {:.0%} of its square, {:.0%} of the drift's)".format(*shares) if all(shares) else ""
     return Motion(
         title=cell_title(architecture, optimizer),
         about=about_cell(config, architecture, optimizer, [cell.seed], run.summary.parameters),

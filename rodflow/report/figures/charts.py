@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from rodflow.report.figures.panels import PlottedCell, draw_every_step, draw_panel, shade_edge
 from rodflow.report.figures.style import FLOOR_STYLE, flow_style
@@ -103,6 +103,8 @@ def strip_scale(limits: tuple[float, float]) -> str:
     """The decades of all strips, for the head of their column."""
     figure, axes = _row((STRIP[0], 0.2), limits)
     axes.grid(False)
+    axes.xaxis.set_major_locator(LogLocator(numticks=4))  # few: a phone shows them in larger letters
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.tick_params(axis="x", labelbottom=True, length=0, pad=-9)
     return element(figure, f"from {limits[0]:.0e} to {limits[1]:.0e}")
 

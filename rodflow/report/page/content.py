@@ -94,7 +94,7 @@ def counted(number: int, what: str) -> str:
 def _overview(config: Config, cells: Mapping[tuple[str, str], CellData | None], errors: pd.DataFrame) -> dict[str, Any]:
     """A row a cell: its flows' errors at the edge beside its twins', the median over seeds of each, and the records."""
     at_edge = errors.groupby(["architecture", "optimizer", "flow"])["error_eos_mean"].median()
-    flows = in_order((flow for flow in config.flows if not is_floor(flow)), FLOW_STYLE)
+    flows = in_order((flow for o in config.optimizers for flow in config.flows_of(o) if not is_floor(flow)), FLOW_STYLE)
     shapes = markers(flows)
     known = at_edge[np.isfinite(at_edge) & (at_edge > 0)]
     limits = (10 ** np.floor(np.log10(known.min())), 10 ** np.ceil(np.log10(known.max()))) if len(known) else (0.1, 1.0)
