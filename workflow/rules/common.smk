@@ -14,7 +14,15 @@ from rodflow.errors import InvalidInput
 from rodflow.jobs import gpu
 from rodflow.jobs.forkserver import ForkServer
 from rodflow.pipeline.finished import everything, found, missing, require_no_fewer_cells
-from rodflow.pipeline.layout import discrete_file, flow_file, grid_file, landscape_file, plane_file, steps_file, study_file
+from rodflow.pipeline.layout import (
+    discrete_file,
+    flow_file,
+    grid_file,
+    landscape_file,
+    plane_file,
+    steps_file,
+    study_file,
+)
 from rodflow.pipeline.provenance import code_digest, discrete_code, flow_code, landscape_code, plane_code
 
 try:

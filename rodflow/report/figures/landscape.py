@@ -77,11 +77,8 @@ def draw(table: DataFrame, grid: DataFrame, summary: LandscapeSummary) -> Figure
 
 def draw_plane(axes: Axes, series: dict[str, DataFrame], grid: DataFrame) -> None:
     """Contours of the loss, the iterates, the centre of each flow, both ends of the drift-free rod."""
-    heights = grid.pivot(index="y", columns="x", values="loss")
     axes.grid(False)
-    # levels at equal shares of the plane: a valley's walls would take all of the equally spaced ones
-    levels = np.unique(np.quantile(grid["loss"], np.linspace(0.02, 0.98, CONTOURS)))
-    axes.contour(heights.columns, heights.index, heights, levels, **LEVELS, zorder=0)
+    draw_levels(axes, grid)
     if ENDS in series:
         for end in ("plus", "minus"):
             axes.plot(series[ENDS][f"{end}_x"], series[ENDS][f"{end}_y"], **ends_style(), zorder=1)
@@ -95,9 +92,16 @@ def draw_plane(axes: Axes, series: dict[str, DataFrame], grid: DataFrame) -> Non
             axes.plot(*centres.iloc[-1], marker="o", **dot, zorder=5, clip_on=False)
             size *= 0.68  # flows that end together make rings
     over_solid(axes)
-    axes.set_xlim(float(heights.columns[0]), float(heights.columns[-1]))
-    axes.set_ylim(float(heights.index[0]), float(heights.index[-1]))
+    axes.set(xlim=(grid["x"].min(), grid["x"].max()), ylim=(grid["y"].min(), grid["y"].max()))
     axes.set(title="(a) In the plane: iterates, centres and rods; a dot where a flow ends", xlabel="x", ylabel="y")
+
+
+def draw_levels(axes: Axes, grid: DataFrame) -> None:
+    """Level lines of a loss that is known at every point (x, y) of a rectangular grid."""
+    heights = grid.pivot(index="y", columns="x", values="loss")
+    # levels at equal shares of the plane: a valley's walls would take all of the equally spaced ones
+    levels = np.unique(np.quantile(grid["loss"], np.linspace(0.02, 0.98, CONTOURS)))
+    axes.contour(heights.columns, heights.index, heights, levels, **LEVELS, zorder=0)
 
 
 def ends_style() -> dict[str, Any]:

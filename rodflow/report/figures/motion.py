@@ -17,6 +17,7 @@ from pandas import DataFrame
 from PIL import Image
 
 from rodflow.jobs.files import atomic
+from rodflow.report.figures.landscape import ITERATES, draw_levels
 from rodflow.report.figures.panels import mark_threshold, titled
 from rodflow.report.figures.style import DISCRETE, FLOW_STYLE, INK, RC, flow_style, in_order
 from rodflow.report.figures.svg import SVG_RC, element, key
@@ -29,17 +30,7 @@ TAIL = 24
 """Iterates that are seen at once, in steps."""
 COLOURS = 128
 DPI = 100
-CONTOURS = 9
-LEVELS: dict[str, Any] = {"colors": "#d4d4d4", "linewidths": 0.8}
-ITERATES: dict[str, Any] = {
-    "color": "#b4b4b4",
-    "linewidth": 0.5,
-    "marker": ".",
-    "markersize": 5,
-    "markerfacecolor": "#303030",
-    "markeredgewidth": 0,
-    "zorder": 3,
-}
+MOVING_ITERATES = ITERATES | {"linewidth": 0.5, "markersize": 5, "zorder": 3}
 
 
 @dataclass(frozen=True)
@@ -111,7 +102,7 @@ def draw(motion: Motion, panels: Mapping[str, Axes], name: str = "motion") -> li
             steps, centre = rows["step"].to_numpy(int), rows[["x", "y"]].to_numpy(float)
             dot = {"marker": "o", "markersize": 6, "markeredgecolor": "white", "linestyle": "none"}
             if flow == DISCRETE:
-                trail(panels["plane"], rows[["plus_x", "plus_y"]].to_numpy(float), steps, TAIL, **ITERATES)
+                trail(panels["plane"], rows[["plus_x", "plus_y"]].to_numpy(float), steps, TAIL, **MOVING_ITERATES)
                 continue
             trail(panels["plane"], centre, steps, **look.line, zorder=above(flow))
             if rows["plus_x"].notna().any():
@@ -143,10 +134,7 @@ def above(flow: str) -> float:
 def _plane(motion: Motion, axes: Axes) -> None:
     axes.grid(False)
     if motion.heights is not None:
-        heights = motion.heights.pivot(index="y", columns="x", values="loss")
-        # levels at equal shares of the plane: a valley's walls would take all of the equally spaced ones
-        levels = np.unique(np.quantile(motion.heights["loss"], np.linspace(0.02, 0.98, CONTOURS)))
-        axes.contour(heights.columns, heights.index, heights, levels, **LEVELS, zorder=0)
+        draw_levels(axes, motion.heights)
     axes.set(xlim=motion.x_range, ylim=motion.y_range, xlabel=motion.x_label, ylabel=motion.y_label)
 
 
@@ -164,7 +152,7 @@ def _sharpness(motion: Motion, axes: Axes) -> None:
 
 def looks(motion: Motion) -> list[tuple[str, dict[str, Any]]]:
     """What stands in the legend, and how it is drawn."""
-    found = [("Iterates of the run", ITERATES), ("The run's sharpness", flow_style(DISCRETE).line)]
+    found = [("Iterates of the run", MOVING_ITERATES), ("The run's sharpness", flow_style(DISCRETE).line)]
     for flow in motion.flows:
         rod = bool(motion.planes[flow]["plus_x"].notna().any())
         found.append((f"{flow_style(flow).label}{': centre and rod' * rod}", flow_style(flow).line))
