@@ -19,8 +19,8 @@ NARROW = ("architectures=['mlp']", "optimizers=['gd']", "flows=['stable','rod']"
 
 
 def smoke(**changes) -> dict:
-    """The settings of config/smoke.yaml, with changes."""
-    return yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | changes
+    """The settings of config/smoke.yaml with changes, and without what moves, which test_animations.py is about."""
+    return yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | {"animated_cells": []} | changes
 
 
 def copy_project(folder: Path) -> Path:
@@ -80,7 +80,7 @@ def outputs(folder: Path) -> dict[str, object]:
             found[name] = without_times([line.split(",") for line in path.read_text().splitlines()])
         elif path.suffix == ".md" and path.name != "REPLICATION.md":  # which names the checkout's commit
             found[name] = without_times([line.split("|") for line in path.read_text().splitlines()])
-        elif path.suffix in (".h5", ".parquet", ".npz", ".png", ".pdf"):
+        elif path.suffix in (".h5", ".parquet", ".npz", ".png", ".pdf", ".gif"):
             found[name] = path.read_bytes()
     return found
 

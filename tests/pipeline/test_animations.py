@@ -24,7 +24,14 @@ from rodflow.report.figures.motion import Motion, player, save_gif
 from rodflow.training.discrete import DiscreteRun
 
 CONFIG = configuration.parse(
-    smoke(architectures=["mlp"], optimizers=["gd"], flows=["stable", "rod"], precision_cells=[], landscapes=[])
+    smoke(
+        architectures=["mlp"],
+        optimizers=["gd"],
+        flows=["stable", "rod"],
+        precision_cells=[],
+        landscapes=[],
+        animated_cells=["mlp-gd"],
+    )
 )
 CELL = Cell("mlp", "gd", 0)
 NAMES = {"architecture": "mlp", "optimizer": "gd"}

@@ -88,7 +88,7 @@ def test_a_run_that_a_cell_was_killed_in_is_tabulated_and_then_finished(tmp_path
     assert all((figures / target).is_file() for target in Reader(page).targets if target[0] not in "#d")
     valley = landscape(results)
     _, planned = run(project, "--dry-run", "incomplete=true", 'landscapes=["valley"]')
-    assert planned == {"landscape_figure", "tables", "replication", "page"} | planned & drawn
+    assert planned == {"landscape_figure", "landscape_animation", "tables", "replication", "page"} | planned & drawn
     shutil.rmtree(valley.parent)
 
     cli.write_text(working)

@@ -61,18 +61,19 @@ def test_tables_are_those_of_a_local_run(tmp_path):
 
     jobs = jobs_of((project / "jobs.txt").read_text())
     assert set(jobs["state"]) == {"COMPLETED"}
-    figures = "figures_architecture_figure_cell_figure_precision_figure_table_figure"
+    figures = "figures_architecture_figure_cell_animation_cell_figure_precision_figure_table_figure"
     asked = {
         "dataset": (30, "2000M", "none"),
         "discrete": (240, "4000M", "gres:gpu:pretended:1"),
         "flows_flow": ((2 + 6) * 7, "4000M", "none"),
-        "landscapes_landscape_landscape_figure": (10 + 5, "1000M", "none"),
+        "landscapes_landscape_landscape_animation_landscape_figure": (10 + 5, "1000M", "none"),
+        "plane": (240, "4000M", "gres:gpu:pretended:1"),
         "precision": (10, "1000M", "none"),
         "tables": (10, "2000M", "none"),
         "precision_table": (10, "1000M", "none"),
         "replication": (10, "1000M", "none"),
         "page": (10, "1000M", "none"),
-        figures: (5 * 5, "1000M", "none"),
+        figures: (6 * 5, "1000M", "none"),
     }
     assert jobs["rules"].value_counts().to_dict() == dict.fromkeys(asked, 1) | {"discrete": 1 + 3}
     assert set(jobs["cores"]) == {1}

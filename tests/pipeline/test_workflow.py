@@ -71,17 +71,21 @@ def test_every_output_is_there_and_a_second_run_does_nothing(project):
     for name in drawn:
         for suffix in (".png", ".pdf", ".json"):
             assert (project / f"figures/smoke/{name}{suffix}").stat().st_size > 0
+    for name in ("mlp-gd", "valley"):
+        assert (project / f"figures/smoke/animations/{name}.gif").stat().st_size > 0
     assert "| rod flow (covariance) |" in (project / "results/smoke/tables/REPLICATION.md").read_text()
     assert 'id="mlp-gd"' in (project / "figures/smoke/index.html").read_text()
     assert planned(project) == set()
 
 
 def test_one_core_makes_the_same_bytes_as_two(project, tmp_path):
-    """Tables, series, PNG and PDF of the grid, columns of measured time aside."""
+    """Tables, series, PNG, PDF and GIF of the grid, columns of measured time aside."""
     alone = copy_project(tmp_path / "alone")
     run(alone, cores=1, narrow=(*NARROW, "landscapes=[]", "precision_cells=[]"))
-    of_grid = {name: of_two for name, of_two in outputs(project).items() if not re.search("landscapes|precision", name)}
-    assert {".csv", ".parquet", ".h5", ".png", ".pdf"} <= {Path(name).suffix for name in of_grid}
+    of_grid = {
+        name: of_two for name, of_two in outputs(project).items() if not re.search("landscapes|precision|valley", name)
+    }
+    assert {".csv", ".parquet", ".h5", ".png", ".pdf", ".gif"} <= {Path(name).suffix for name in of_grid}
     assert_equal(alone, of_grid)
 
 
@@ -106,6 +110,7 @@ def changed(project: Path, module: str, line: str = "CHANGED = 1") -> set[str]:
 
 
 OF_FIGURES = {f"{kind}_figure" for kind in ("cell", "architecture", "table", "precision", "landscape")}
+OF_FIGURES |= {"cell_animation", "landscape_animation"}
 
 
 def test_changed_plotting_draws_again_and_trains_nothing(restored):
@@ -143,12 +148,16 @@ def test_what_no_job_depends_on_runs_nothing(restored, module):
 def test_report_holds_every_figure_and_table(project):
     run(project, "--report", "report.html")
     report = (project / "report.html").read_text()
-    found = [*project.glob("figures/**/*.png"), *project.glob("results/smoke/tables/*.*")]
+    found = [
+        *project.glob("figures/**/*.png"),
+        *project.glob("figures/**/*.gif"),
+        *project.glob("results/smoke/tables/*.*"),
+    ]
     shown = {str(path.relative_to(project)) for path in found if path.suffix != ".json"}
-    assert len(shown) == 13
+    assert len(shown) == 15
     for path in shown:
         assert path in report, path
-    for category in ("Cells", "Architectures", "All cells", "Precision", "Landscapes", "Tables"):
+    for category in ("Cells", "Architectures", "All cells", "Precision", "Landscapes", "Animations", "Tables"):
         assert f'"{category}"' in report, category
 
 
