@@ -44,6 +44,8 @@ STUDY_COLUMNS = ["variant", "flow", *STUDY_NUMBERS]
 """Of a precision study's series."""
 PLANE_NUMBERS = ["step", "x", "y", "plus_x", "plus_y", "minus_x", "minus_y"]
 """Numbers of a cell's run and flows in its plane, at every step (see ``rodflow.pipeline.stages.plane``)."""
+PLANE_COLUMNS = ["flow", *PLANE_NUMBERS]
+"""Of a cell's run and flows in its plane."""
 LANDSCAPE_NUMBERS = [*PLANE_NUMBERS, "loss", "sharpness"]
 """Numbers of a toy landscape's series, for each flow (see ``rodflow.pipeline.stages.landscape``)."""
 LANDSCAPE_COLUMNS = ["landscape", "flow", *LANDSCAPE_NUMBERS]

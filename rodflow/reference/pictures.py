@@ -10,20 +10,22 @@ from typing import cast
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rodflow import config as configuration
 from rodflow.catalogue import FLOWS
 from rodflow.jobs.files import read_table
 from rodflow.pipeline.layout import landscape_file
 from rodflow.pipeline.results import read_landscape
-from rodflow.pipeline.stages.figure import CellData
 from rodflow.pipeline.stages.landscape import run_landscape
+from rodflow.report.cells import about_architecture
 from rodflow.report.figures import architecture, landscape
+from rodflow.report.figures.panels import PlottedCell
 from rodflow.report.figures.style import save
 
 FAMILIES = ("gd", "heavy_ball", "rmsprop", "adam")
 """One optimizer of each family, of the MLP's picture."""
 
 
-def kept_cell(reference: Path, name: str, optimizer: str) -> CellData:
+def kept_cell(reference: Path, name: str, optimizer: str) -> PlottedCell:
     """A cell's series and records from the folder ``reference``, without the models of other authors."""
 
     def own(file: str) -> pd.DataFrame:
@@ -36,12 +38,21 @@ def kept_cell(reference: Path, name: str, optimizer: str) -> CellData:
             series[str(flow), cast(int, seed)] = rows.reset_index(drop=True)
     runs = own("discrete.parquet").groupby("seed")
     discrete = {cast(int, seed): rows.reset_index(drop=True) for seed, rows in runs}
-    return series, discrete, float(own("cells.csv")["threshold"].iloc[0])
+    kept = own("cells.csv")
+    ends = [*own("errors.csv")[["flow", "seed", "diverged_at"]].itertuples(index=False, name=None)]
+    ends += [
+        ("discrete", seed, step) for seed, step in kept[["seed", "diverged_at"]].itertuples(index=False, name=None)
+    ]
+    ended = {(flow, seed): int(step) for flow, seed, step in ends if pd.notna(step)}
+    return PlottedCell(series, discrete, float(kept["threshold"].iloc[0]), ended)
 
 
 def draw_mlp(reference: Path) -> Figure:
     """Four optimizers on the reference's MLP."""
-    return architecture.draw({optimizer: kept_cell(reference, "mlp", optimizer) for optimizer in FAMILIES}, "mlp")
+    config, cells = configuration.load(reference / "config.yaml"), read_table(reference / "cells.csv")
+    weights = int(cells.loc[cells["architecture"] == "mlp", "parameters"].iloc[0])
+    shown = {optimizer: kept_cell(reference, "mlp", optimizer) for optimizer in FAMILIES}
+    return architecture.draw(shown, "mlp", about_architecture(config, "mlp", weights), config.learning_rates["mlp"])
 
 
 def draw_valley(_: Path) -> Figure:

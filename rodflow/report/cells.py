@@ -32,6 +32,11 @@ def about_cell(config: Config, architecture: str, optimizer: str, seeds: Iterabl
     return f"{about_data(config)}, {rate}, {named_seeds(seeds)}, {weights:,} weights"
 
 
+def about_architecture(config: Config, architecture: str, weights: int) -> str:
+    """Such as "150 examples of digits, seed 0, 1,482 weights"."""
+    return f"{about_data(config)}, {named_seeds(config.seeds_for(architecture))}, {weights:,} weights"
+
+
 def about_data(config: Config) -> str:
     """Such as "150 examples of digits"."""
     return f"{config.data.examples} examples of {config.data.dataset}"

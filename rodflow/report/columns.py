@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from rodflow.catalogue import FLOWS
-from rodflow.measures.columns import LANDSCAPE_COLUMNS, RECORD_COLUMNS, SERIES_COLUMNS, STUDY_COLUMNS
+from rodflow.measures.columns import (
+    LANDSCAPE_COLUMNS,
+    PLANE_COLUMNS,
+    RECORD_COLUMNS,
+    SERIES_COLUMNS,
+    STEP_COLUMNS,
+    STUDY_COLUMNS,
+)
 from rodflow.measures.constants import BEFORE_EDGE, EDGE, ONSET, STUDY_ONSET
 
 SERIES = {
     "records": RECORD_COLUMNS,
+    "steps": STEP_COLUMNS,
     "series": SERIES_COLUMNS,
     "study": STUDY_COLUMNS,
     "landscape": LANDSCAPE_COLUMNS,
+    "plane": PLANE_COLUMNS,
 }
 """The columns of the files that are no tables of a whole run: those have theirs from a run."""
 
@@ -107,6 +116,10 @@ OWN = {
         "gradient_norm": "length of the gradient",
         "sharpness": "effective sharpness at the midpoint w*",
     },
+    "steps": {
+        "loss": "loss at the iterate w_t",
+        "gradient_norm": "length of the gradient there",
+    },
     "series": {
         "displacement": "how far the run's midpoint is from where it was at the flows' start",
         "relative_error": "`error` over `displacement`",
@@ -136,6 +149,15 @@ OWN = {
         "minus_y": "second coordinate of the same",
         "loss": "mean loss of both ends; of the run, of this step and the next",
         "sharpness": "largest eigenvalue of lr times the Hessian at the centre",
+    },
+    "plane": {
+        "flow": "`discrete` for the run, or the name of a flow",
+        "x": "of the flow's centre, or of the run's midpoint w*: way along the drift since the flows' start",
+        "y": "of the same: distance across the drift from the run's midpoint w* of that step",
+        "plus_x": "x of one end of the rod; of the run, of the iterate w_t",
+        "plus_y": "y of the same",
+        "minus_x": "x of the other end; of the run, of 2 w*_t - w_t",
+        "minus_y": "y of the same",
     },
 }
 """By file and column, where it stands in that file alone or means something else there."""

@@ -16,7 +16,7 @@ from rodflow.measures.summaries import FlowSummary, RunSummary
 from rodflow.pipeline.finished import Finished, found
 from rodflow.pipeline.provenance import provenance
 from rodflow.pipeline.results import read_every_step, read_flow, read_landscape, read_run, read_study
-from rodflow.report.cells import CellData, about_cell, about_data, cell_title, named_seeds
+from rodflow.report.cells import CellData, about_architecture, about_cell, cell_title
 from rodflow.report.figures import architecture as architecture_figure
 from rodflow.report.figures import cell as cell_figure
 from rodflow.report.figures import comparison as comparison_figure
@@ -72,7 +72,7 @@ def draw_architecture(config: Config, results: Path, names: Names, there: Finish
         raise InvalidInput("architecture", architecture, "one with a finished run")
     shown = {name: data.shown for name, data in cells.items()}
     weights = next(iter(cells.values())).summary.parameters
-    about = f"{about_data(config)}, {named_seeds(config.seeds_for(architecture))}, {weights:,} weights"
+    about = about_architecture(config, architecture, weights)
     return architecture_figure.draw(shown, architecture, about, config.learning_rates[architecture])
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rodflow.config import Cell, Config
 from rodflow.jobs.files import write_json, write_table
-from rodflow.measures.columns import PLANE_NUMBERS
+from rodflow.measures.columns import PLANE_COLUMNS, PLANE_NUMBERS
 from rodflow.measures.summaries import PlaneSummary
 from rodflow.optimizers.step_map import State, StepMap
 from rodflow.pipeline.memory import naming_chunk_size
@@ -106,7 +106,7 @@ def run_plane(config: Config, cell: Cell, dataset: Path, discrete: Path, output:
         model = build_flow(flow, followed.objective, step_map, solver)
         tables[flow], diverged_at[flow] = rows_of(model, window, times, row, PLANE_NUMBERS[1:])
     whole = pd.concat([rows.assign(flow=flow) for flow, rows in tables.items()], ignore_index=True)
-    write_table(output, whole[["flow", *PLANE_NUMBERS]])
+    write_table(output, whole[PLANE_COLUMNS])
     summary = PlaneSummary(
         **cell._asdict(),
         flow_start=start,
