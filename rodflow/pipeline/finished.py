@@ -35,7 +35,7 @@ class Finished:
     studies: list[Cell]
     landscapes: list[str]
     planes: list[Cell]
-    """The cells that have an animation."""
+    """The cells that have an animation, with all the flows that move in it."""
 
     def of(self, architecture: str, optimizer: str | None = None) -> dict[Cell, list[str]]:
         """The cells of an architecture, or of one optimizer on it, with their flows."""
@@ -76,7 +76,8 @@ def on_disk(config: Config, results: str | Path) -> Finished:
         for name in config.landscapes
         if made([landscape_file(results, name), grid_file(landscape_file(results, name))])
     ]
-    planes = [cell for cell in config.animations if cell in flows and plane_made(config, results, cell)]
+    moving = [cell for cell in config.animations if {*config.animated_flows(cell.optimizer)} <= {*flows.get(cell, [])}]
+    planes = [cell for cell in moving if cell in flows and plane_made(config, results, cell)]
     return Finished(flows, studies, landscapes, planes)
 
 

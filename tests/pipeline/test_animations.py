@@ -154,3 +154,8 @@ def test_animated_cells_are_those_of_the_grid_and_a_plane_is_made_once(results):
     assert [job.name for job in jobs_left(CONFIG, results, CELL, CONFIG.flows)] == ["planes/mlp-gd-seed0"]
     assert on_disk(CONFIG, results).planes == []
     summary.write_text(kept)
+    flow = results / "flows/mlp-gd-seed0-rod.json"
+    kept = flow.read_text()
+    flow.unlink()
+    assert on_disk(CONFIG, results).planes == []  # which moves in it
+    flow.write_text(kept)

@@ -60,12 +60,13 @@ def cell_motion(config: Config, results: Path, names: Names) -> Motion:
     swing, way = (planes[DISCRETE][[f"plus_{axis}", f"minus_{axis}"]].to_numpy(float) for axis in "yx")
     shares = (summary.oscillation_share, summary.drift_share)
     known = " (the plane holds {:.0%} of its square, {:.0%} of the drift's)".format(*shares) if all(shares) else ""
+    about = about_cell(config, architecture, optimizer, [cell.seed], run.summary.parameters)
     return Motion(
         title=cell_title(architecture, optimizer),
-        about=about_cell(config, architecture, optimizer, [cell.seed], run.summary.parameters),
-        caption="Left the plane of the run's two leading directions: the drift of its centre, and its oscillation, "
-        f"which is measured from that centre{known}; right the effective sharpness. The rod is rod flow's oscillation; "
-        f"the last {TAIL} iterates are seen.",
+        about=about,
+        caption=f"{about[0].upper()}{about[1:]}. Left the plane of the run's two leading directions: the drift of its "
+        f"centre, and its oscillation, which is measured from that centre{known}; right the effective sharpness. The rod "
+        f"is rod flow's oscillation; the last {TAIL} iterates are seen.",
         planes=planes,
         sharpness=sharpness,
         threshold=run.summary.threshold,

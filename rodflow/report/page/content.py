@@ -97,7 +97,8 @@ def _overview(config: Config, cells: Mapping[tuple[str, str], CellData | None], 
     flows = in_order((flow for o in config.optimizers for flow in config.flows_of(o) if not is_floor(flow)), FLOW_STYLE)
     shapes = markers(flows)
     known = at_edge[np.isfinite(at_edge) & (at_edge > 0)]
-    limits = (10 ** np.floor(np.log10(known.min())), 10 ** np.ceil(np.log10(known.max()))) if len(known) else (0.1, 1.0)
+    decades = np.log10([known.min(), known.max()] if len(known) else [0.5, 0.5])
+    limits = (float(10 ** np.floor(decades[0])), float(10 ** (np.floor(decades[1]) + 1)))
     rows = []
     for (architecture, optimizer), data in cells.items():
         name = f"{architecture}-{optimizer}"
