@@ -65,8 +65,8 @@ def cell_motion(config: Config, results: Path, names: Names) -> Motion:
         title=cell_title(architecture, optimizer),
         about=about,
         caption=f"{about[0].upper()}{about[1:]}. Left the plane of the run's two leading directions: the drift of its "
-        f"centre, and its oscillation, which is measured from that centre{known}; right the effective sharpness. The rod "
-        f"is rod flow's oscillation; the last {TAIL} iterates are seen.",
+        f"centre, and its oscillation, which is measured from that centre{known}; right the effective sharpness. "
+        f"The rod is rod flow's oscillation; the last {TAIL} iterates are seen.",
         planes=planes,
         sharpness=sharpness,
         threshold=run.summary.threshold,
