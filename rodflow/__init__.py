@@ -53,7 +53,8 @@ _HOMES = {
     "rodflow.optimizers.step_map": ["State", "StepMap", "step_map"],
     "rodflow.training.curvature": ["Curvature"],
     "rodflow.training.discrete": ["DiscreteRun", "Window", "train"],
-    "rodflow.training.objective": ["Objective", "flat_parameters"],
+    "rodflow.training.objective": ["Objective"],
+    "rodflow.training.weights": ["flat_parameters"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = {"problems": "rodflow.problems", "schedules": "rodflow.optimizers.schedules"}

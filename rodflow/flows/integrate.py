@@ -18,9 +18,9 @@ from rodflow.flows.base import Flow, FlowDiverged
 from rodflow.flows.observer import Observer, compare
 from rodflow.jobs.progress import log, track
 from rodflow.measures.columns import SERIES_COLUMNS
+from rodflow.training.cost import Cost
 from rodflow.training.curvature import Curvature
 from rodflow.training.discrete import DIVERGENCE_FACTOR, DiscreteRun, Window
-from rodflow.training.objective import Cost
 
 if TYPE_CHECKING:
     from rodflow.jobs.checkpoint import Checkpoint
@@ -85,6 +85,7 @@ def integrate(
     device: torch.device | str | None = None,
     progress: str = "flow",
     checkpoint: Checkpoint | None = None,
+    check: bool = True,
 ) -> FlowRun:
     """Integrate ``flow`` for ``steps`` optimizer steps from ``start``, in ``dtype`` on ``device`` (those of the start).
 
@@ -95,11 +96,15 @@ def integrate(
     stiffens without bound as its gradient, and with it nu, goes to zero.)
 
     With a ``checkpoint`` the flow goes on from the record that it holds, if any, and saves every further one.
+
+    ``check``: whether :meth:`Objective.check` looks at the objective first, unless it has. The numbers are the same.
     """
     start.require_of(flow.dynamics.optimizer)
     window = start.to(dtype or start.states.w.dtype, device or start.states.w.device)
     objective, threshold = flow.dynamics.objective, flow.dynamics.optimizer.threshold
     origin = window.midpoint().w
+    if check and not objective.checked:
+        objective.check(origin)
     times = [t for t in range(record_interval, start.at + steps + 1, record_interval) if t > start.at]
     if not times:
         raise InvalidInput("steps", steps, f"enough steps to reach a record, every {record_interval} steps")

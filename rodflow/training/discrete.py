@@ -16,6 +16,7 @@ from rodflow.optimizers.step_map import State, StepMap
 from rodflow.training.curvature import Curvature
 from rodflow.training.objective import Objective
 from rodflow.training.rounding import rounding_errors
+from rodflow.training.weights import flat
 
 if TYPE_CHECKING:
     from rodflow.jobs.checkpoint import Checkpoint
@@ -87,16 +88,6 @@ def midpoint(before: State, here: State, after: State) -> State:
 
 
 EQUIVALENT = "a step map: rodflow.GradientDescent, HeavyBall, Nesterov, RMSProp, Adam, NAdam, .., or rodflow.step_map"
-
-
-def flat(w0: object) -> Tensor:
-    """w0 as a vector of its own, without a graph. Raises: ``InvalidInput`` if it is no flat vector of numbers."""
-    wanted = "a flat tensor [d] of floating numbers; rodflow.flat_parameters(module) gives a module's"
-    if not isinstance(w0, Tensor):
-        raise InvalidInput("w0", type(w0).__name__, wanted)
-    if w0.ndim != 1 or not w0.numel() or not w0.is_floating_point():
-        raise InvalidInput("w0", f"{str(w0.dtype).removeprefix('torch.')} {list(w0.shape)}", wanted)
-    return w0.detach().clone()
 
 
 def require_pure(optimizer: StepMap, state: State, gradient: Tensor, t: int) -> None:
@@ -223,6 +214,7 @@ def train(
     perturbation: float = 0.0,
     checkpoint: Checkpoint | None = None,
     on_record: Callable[[int, float], None] | None = None,
+    check: bool = True,
 ) -> DiscreteRun:
     """Train for ``steps`` full-batch steps from w0 ``[d]``, in its dtype and on its device.
 
@@ -236,9 +228,11 @@ def train(
     With a ``checkpoint`` the run goes on from the record that it holds, if any, and saves every further one.
     ``on_record`` is called after each record with its step and effective sharpness; what it raises ends the run.
 
-    Raises: ``InvalidInput`` for a w0 that is no flat vector of floating numbers, an ``optimizer`` that is no step map
-    or whose step changes its arguments, a non-positive number of steps, an interval that leaves no record, or a
-    perturbation that is negative or not finite.
+    ``check``: whether :meth:`Objective.check` looks at the objective first, unless it has. The numbers are the same.
+
+    Raises: ``InvalidInput`` for what the check refuses, a w0 that is no flat vector of floating numbers, an
+    ``optimizer`` that is no step map or whose step changes its arguments, a non-positive number of steps, an
+    interval that leaves no record, or a perturbation that is negative or not finite.
     """
     w0 = flat(w0)
     if not isinstance(optimizer, StepMap):
@@ -249,6 +243,8 @@ def train(
         raise InvalidInput("record_interval", record_interval, f"from 1 to the number of steps, {steps}")
     if not 0 <= perturbation < math.inf:
         raise InvalidInput("perturbation", perturbation, "a finite number >= 0, relative to each weight")
+    if check and not objective.checked:
+        objective.check(w0)
     curvature = Curvature(objective, eigenvalues, sharpness_tolerance)
     record_steps = torch.arange(record_interval, steps + 1, record_interval)
     count = steps + 2

@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from rodflow.errors import InvalidInput
 from rodflow.jobs.progress import log
-from rodflow.training.losses import LOSSES, Loss, require_targets
-from rodflow.training.replay import Compile, Replayed, agree
+from rodflow.training.cost import Cost, Counter
+from rodflow.training.data import taken_apart
+from rodflow.training.forward import ONE_AT_A_TIME, forward_pass
+from rodflow.training.losses import Loss
+from rodflow.training.module import WHOLE, computed_in, in_brackets, in_training, module_loss
+from rodflow.training.preflight import preflight, require_third_derivatives
+from rodflow.training.replay import Compile, Replayed
+from rodflow.training.weights import flat, flat_parameters
 
-
-@dataclass
-class Cost:
-    """How often the objective was asked: numbers of full-batch evaluations.
-
-    A third derivative counts as two Hessian-vector products, which is about what it takes (1.9 to 2.3 times their
-    floating-point operations on the three architectures).
-    """
-
-    values: int = 0
-    gradients: int = 0
-    hessian_vector_products: int = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
-    def __sub__(self, other: Cost) -> Cost:
-        return Cost(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
-    def in_gradients(self, product: float) -> float:
-        """Gradient equivalents: a Hessian-vector product counts as ``product`` gradients, a value as nothing.
-
-        :meth:`Objective.product_in_gradients` tells what a product takes.
-        """
-        return self.gradients + product * self.hessian_vector_products
-
-    def copy(self) -> Cost:
-        """A count that further evaluations leave alone."""
-        return Cost(*astuple(self))
+__all__ = ["Cost", "Objective", "flat_parameters", "flops"]
 
 
 HessianProduct = Callable[[Tensor], Tensor]
@@ -98,22 +74,25 @@ class Objective:
     ):
         if chunk_size is not None and chunk_size < 1:
             raise InvalidInput("chunk_size", chunk_size, "a positive number of examples, or null")
-        self._loss, self._data, self._chunk_size = loss, data, chunk_size
-        self._examples = len(data[0]) if data else 1
-        self._at_one = Replayed(self._differentiate_loss, compile)
-        self._at_several = Replayed(self._row_by_row, compile, faster=self._rows_at_once)
+        self._loss, self._chunk_size, self._compile = loss, chunk_size, compile
+        self._data = tuple(taken_apart("data", tuple(data))[0]) if data else ()
+        self._examples = len(self._data[0]) if data else 1
+        dtypes = [part.dtype for part in self._data if part.is_floating_point()]
+        self._computed_in = max(dtypes, key=lambda dtype: torch.finfo(dtype).eps, default=None)
         self._flops: float | None = None  # of a gradient, once it is known
         self._divisible = True  # whether the examples may be visited in chunks
         self._batches_products = True  # whether torch can evaluate several Hessian-vector products at once
         self._third_is_right = False  # whether third derivatives were compared with a difference
-        self.cost = Cost()
+        self.checked = False
+        """Whether :meth:`check` found nothing wrong."""
+        self._prepare()
 
     @classmethod
     def from_module(
         cls,
         module: nn.Module,
-        x: Tensor,
-        y: Tensor,
+        x: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | Dataset[Any] | DataLoader[Any],
+        y: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | str | None = None,
         loss: str | Loss = "mse",
         chunk_size: int | None = None,
         compile: Compile = "auto",
@@ -121,63 +100,68 @@ class Objective:
     ) -> Objective:
         """The loss of ``module`` on inputs x ``[n, ...]`` and targets y ``[n, ...]``, the mean over the n examples.
 
-        The module gives the function; its parameters that require gradients, in the order of ``named_parameters``, are
-        the layout of w (:func:`flat_parameters` gives their present values); the others keep their values. A parameter
-        that is tied to others counts once. Evaluating changes nothing of the module. What it computes is in the dtype
-        of x, or, for x of whole numbers, of w.
+        The module gives the function, as it is now: a copy of it is evaluated, so that evaluating changes nothing of
+        the module, and changing the module nothing of the objective. Its parameters that require gradients, in the
+        order of ``named_parameters``, are the layout of w (:func:`flat_parameters` gives their present values); the
+        others keep their values. A parameter that is tied to others counts once. What it computes is in the dtype of
+        x, or, for x of whole numbers, of w.
 
-        Parameters: ``loss``, a name of ``LOSSES`` or any ``loss(output, target)``, which is a ``reduction`` "sum" or
-        "mean" over the examples of a batch.
+        Parameters:
+            x: a tensor; several, in a tuple (arguments of the module's ``forward``) or a dict (named arguments); or a
+                ``Dataset`` or ``DataLoader``, read once, in the dataset's order (:func:`rodflow.training.data.read`).
+            y: a tensor, or several in a tuple or a dict, for a loss that takes them; the name of an entry of a dict x;
+                None for a loss that needs no targets, or where a ``Dataset`` holds them.
+            loss: a name of ``LOSSES`` or any ``loss(output, target)``, of whatever the module returns.
+            reduction: what a loss of one's own is, the "sum" or the "mean" over the examples of a batch.
 
         Raises: ``InvalidInput`` for an unknown loss or reduction, and for x or y that the loss cannot take, that are
-        empty, of different lengths or not finite.
+        empty, of different lengths, on different devices or not finite; for a module that is random, that cannot be
+        copied, or whose examples depend on each other if they are to be visited in chunks.
         """
-        if isinstance(loss, str) and loss not in LOSSES:
-            raise InvalidInput("loss", loss, f"one of {', '.join(LOSSES)}, or a function of output and target")
-        if reduction not in ("sum", "mean"):
-            raise InvalidInput("reduction", reduction, "sum or mean")
-        _require_data(x, y)
-        criterion = LOSSES[loss] if isinstance(loss, str) else loss
-        layout = [(name, p.shape, p.numel()) for name, p in module.named_parameters() if p.requires_grad]
-        if not layout:
-            raise InvalidInput("module", type(module).__name__, "one with parameters that require gradients")
-        sizes = [size for _, _, size in layout]
-        frozen = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
-        # copies: a module in training mode writes to its buffers
-        constants = {name: c.detach().to(x.device).clone() for name, c in [*frozen.items(), *module.named_buffers()]}
-
-        def output(w: Tensor, x: Tensor) -> Tensor:
-            dtype = x.dtype if x.is_floating_point() else w.dtype
-            pieces = torch.split(w.to(dtype), sizes)
-            parameters = {name: p.view(shape) for (name, shape, _), p in zip(layout, pieces, strict=True)}
-            others = {name: c.to(dtype) if c.is_floating_point() else c for name, c in constants.items()}
-            return functional_call(module, (parameters, others), (x,))
-
-        def batch_loss(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
-            if w.numel() != sum(sizes):
-                raise InvalidInput("w", list(w.shape), f"[{sum(sizes)}], the module's parameters")
-            of_batch = criterion(output(w, x), y)
-            return of_batch * len(x) if reduction == "mean" and criterion is loss else of_batch
-
-        # a few examples tell the output's shape, and what of the module is not the same function each time
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            few, w = x[:4], flat_parameters(module).to(x.device)
-            first, again = output(w, few), output(w, few)
-            apart = first if len(few) < 4 else torch.cat([output(w, few[:2]), output(w, few[2:])])
-        _require_repeatable(module, x.is_meta or agree(first, again))
-        divisible = x.is_meta or agree(first, apart)
-        if not divisible and chunk_size is not None and chunk_size < len(x):
-            allowed = "null: this module's output of an example depends on the others; module.eval() ends that"
-            raise InvalidInput("chunk_size", chunk_size, allowed + _named(module, nn.modules.batchnorm._NormBase))
-        if isinstance(loss, str):
-            require_targets(loss, (len(x), *first.shape[1:]), y)
-        objective = cls(batch_loss, (x, y), chunk_size, compile)
+        ours, data, divisible = module_loss(module, x, y, loss, reduction)
+        if not divisible and chunk_size is not None and chunk_size < len(data[0]):
+            names = in_brackets(in_training(module, nn.modules.batchnorm._NormBase))
+            raise InvalidInput("chunk_size", chunk_size, WHOLE + names)
+        objective = cls(ours, data, chunk_size, compile)
         objective._divisible = divisible
+        objective._computed_in = computed_in(data[: ours.inputs.count])
         return objective
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: all but what was traced and counted here."""
+        return {name: part for name, part in vars(self).items() if name not in ("_at_one", "_at_several", "_counter")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._at_one = Replayed(self._differentiate_loss, self._compile)
+        self._at_several = Replayed(self._row_by_row, self._compile, faster=self._rows_at_once)
+        self._counter = Counter()
+
+    @property
+    def cost(self) -> Cost:
+        """Full-batch evaluations that this thread asked for, since construction."""
+        return self._counter.cost
+
+    def check(self, w: Tensor) -> None:
+        """The preflight: check, at weights w ``[d]``, that the loss is a function with two derivatives that torch gets
+        right (:func:`rodflow.training.preflight.preflight`). ``train`` and ``integrate`` do it once for an objective.
+        Not added to ``cost``.
+
+        Raises: ``InvalidInput`` naming what is wrong, and the layer to blame if it is one's.
+        """
+        preflight(self, flat(w))
+        self.checked = True
+
+    def on(self, data: tuple[Tensor, ...]) -> Objective:
+        """The same loss on other data, evaluated as the code says."""
+        return Objective(self._loss, data, self._chunk_size, "off")
 
     def epsilon(self, w: Tensor) -> float:
         """The relative rounding error of what is evaluated at w: that of w's dtype or the data's, the larger."""
-        return max(torch.finfo(part.dtype).eps for part in (w, *self._data) if part.is_floating_point())
+        return max(torch.finfo(dtype).eps for dtype in (w.dtype, self._computed_in) if dtype is not None)
 
     def _batches(self) -> Iterator[tuple[Tensor, ...]]:
         if self._data and self._in_chunks:
@@ -224,7 +208,11 @@ class Objective:
         """L(w), ``[]``."""
         self.cost.values += 1
         with torch.no_grad():
-            return self._mean(lambda *batch: (self._loss(w, *batch),))[0]
+            return self._mean(lambda *batch: (self._forward(w, *batch),))[0]
+
+    def _forward(self, w: Tensor, *batch: Tensor) -> Tensor:
+        with forward_pass():
+            return self._loss(w, *batch)
 
     def gradient(self, w: Tensor) -> Tensor:
         """∇L(w), ``[d]``."""
@@ -262,7 +250,7 @@ class Objective:
         """A batch's summed loss ``[]`` at w ``[d]``, and its gradient ``[d]``."""
         with torch.enable_grad():
             leaf = w.detach().requires_grad_()
-            loss = self._loss(leaf, *batch)
+            loss = self._forward(leaf, *batch)
             return loss.detach(), torch.autograd.grad(loss, leaf)[0]
 
     def _row_by_row(self, points: Tensor, *batch: Tensor) -> tuple[Tensor]:
@@ -273,7 +261,7 @@ class Objective:
         """What :meth:`_row_by_row` gives, each operation for all rows."""
         with torch.enable_grad():
             leaf = points.detach().requires_grad_()
-            losses = torch.func.vmap(lambda w: self._loss(w, *batch))(leaf)
+            losses = torch.func.vmap(lambda w: self._forward(w, *batch))(leaf)
             return (torch.autograd.grad(losses.sum(), leaf)[0],)
 
     def linearise(self, w: Tensor) -> Linearised:
@@ -325,8 +313,8 @@ class Objective:
     def third_derivatives(self, w: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """``third_derivatives`` of :class:`Linearised`, at w; a gradient is counted besides.
 
-        Raises: ``InvalidInput`` where torch gets them wrong, as with its fused norms: the first ones in double
-        precision are compared with a difference of Hessian-vector products, which is not counted.
+        Raises: ``InvalidInput`` where torch gets them wrong, as with its fused norms: before the first ones are handed
+        out, some are compared with a difference of Hessian-vector products, which is not counted.
         """
         return self._third_derivatives(w, directions, None)
 
@@ -350,22 +338,10 @@ class Objective:
         if graph is None or self._in_chunks:  # perhaps since there was no memory for the graph's derivatives
             self.cost.gradients += 1
             products, third = self._mean(lambda *batch: evaluate(*self._differentiable_gradient(w, *batch)))
-        if not self._third_is_right and self.epsilon(w) == torch.finfo(torch.float64).eps:
-            self._require_third(w, columns[0], products[:, 0], third[0, 0])
+        if not self._third_is_right:
+            require_third_derivatives(self, w)
+            self._third_is_right = True
         return products, third
-
-    def _require_third(self, w: Tensor, u: Tensor, product: Tensor, third: Tensor) -> None:
-        before, h = self.cost.copy(), 1e-4 * float(w.norm()) / max(float(u.norm()), 1e-300)
-        ends = (self.hessian_vector_product(w + sign * h * u, u) for sign in (1, -1))
-        difference = (next(ends) - next(ends)) / (2 * h)
-        self.cost = before
-        if not torch.isfinite(difference).all():
-            return
-        noise = 1e-6 * float(product.norm()) / float(w.norm())
-        if float((third - difference).norm()) > 0.02 * float(difference.norm()) + noise:
-            allowed = "a loss that torch differentiates three times: norms written out, none of torch's fused ones"
-            raise InvalidInput("third derivatives", "wrong ones, by a difference of Hessian-vector products", allowed)
-        self._third_is_right = True
 
     def product_in_gradients(self, w: Tensor) -> float:
         """What a Hessian-vector product of :meth:`linearise` takes, in gradients: the ratio of their counts of
@@ -374,7 +350,7 @@ class Objective:
         before = self.cost.copy()
         gradient = self.gradient_flops(w)
         both = flops(lambda: self.hessian_vector_product(w, w))
-        self.cost = before
+        self._counter.cost = before
         return both / gradient - 1 if gradient else 1.0
 
     @staticmethod
@@ -398,10 +374,10 @@ class Objective:
         return torch.zeros_like(v) if derivative is None else derivative
 
     def _differentiable_gradient(self, w: Tensor, *batch: Tensor) -> Graph:
-        # torch's fused attention has no second derivative
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        with torch.enable_grad():
             leaf = w.detach().requires_grad_()
-            loss = self._loss(leaf, *batch)
+            with forward_pass(twice=True):
+                loss = self._loss(leaf, *batch)
             return leaf, torch.autograd.grad(loss, leaf, create_graph=True)[0]
 
 
@@ -412,37 +388,6 @@ def _by_row(product: HessianProduct, v: Tensor) -> Tensor:
 
 def flops(work: Callable[[], object]) -> float:
     """The floating-point operations of ``work`` in matrix products and convolutions."""
-    with FlopCounterMode(display=False) as counter:
+    with ONE_AT_A_TIME, FlopCounterMode(display=False) as counter:  # which hooks into the modules of all threads
         work()
     return counter.get_total_flops()
-
-
-def flat_parameters(module: nn.Module) -> Tensor:
-    """The module's parameters that require gradients as one vector ``[d]``, in the order of ``named_parameters``."""
-    return torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad])
-
-
-def _named(module: nn.Module, kind: type[nn.Module]) -> str:
-    """The names of the module's layers of a kind that are in training mode, in brackets; nothing without any."""
-    names = [name for name, layer in module.named_modules() if isinstance(layer, kind) and layer.training]
-    return f" ({', '.join(names)})" if names else ""
-
-
-def _require_repeatable(module: nn.Module, repeated: bool) -> None:
-    dropouts = [layer for layer in module.modules() if isinstance(layer, nn.modules.dropout._DropoutNd)]
-    if not repeated or any(layer.training and layer.p > 0 for layer in dropouts):
-        names = _named(module, nn.modules.dropout._DropoutNd)
-        allowed = "one that gives the same numbers each time; module.eval() turns dropout off"
-        raise InvalidInput("module", f"{type(module).__name__}, random{names}", allowed)
-
-
-def _require_data(x: Tensor, y: Tensor) -> None:
-    for name, part in (("x", x), ("y", y)):
-        if not isinstance(part, Tensor) or not part.ndim:
-            raise InvalidInput(name, type(part).__name__, "a tensor whose first axis is that of the examples")
-        if not len(part):
-            raise InvalidInput(name, list(part.shape), "at least one example")
-        if part.is_floating_point() and not part.is_meta and not torch.isfinite(part).all():
-            raise InvalidInput(name, f"{int((~torch.isfinite(part)).sum())} numbers that are not finite", "finite ones")
-    if len(x) != len(y):
-        raise InvalidInput("y", f"{len(y)} targets", f"{len(x)}, as many as there are inputs x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from typing import Literal, Protocol, get_args
 
@@ -12,6 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from rodflow.errors import InvalidInput
 from rodflow.jobs.progress import log
+from rodflow.training.forward import ONE_AT_A_TIME
 
 Function = Callable[..., tuple[Tensor, ...]]
 Compile = Literal["auto", "off", "on"]
@@ -55,15 +57,20 @@ class Replayed:
             return self.plain(*arguments)
         key = tuple((a.shape, a.dtype, a.device) for a in arguments)
         if key not in self._ready:
-            try:
-                self._ready[key] = self._replay(arguments)
-            except torch.OutOfMemoryError:
-                raise
-            except Exception as error:  # tracing runs the user's code under torch's tracer: anything may be raised
-                self.refused = (str(error).strip() or type(error).__name__).splitlines()[0]
-                log.info("gradients are evaluated operation by operation: %s", self.refused)
-                return self.plain(*arguments)
-        return self._ready[key](*arguments)
+            with ONE_AT_A_TIME:  # a second thread takes what the first one traced
+                self._trace(key, arguments)
+        return self._ready.get(key, self.plain)(*arguments)
+
+    def _trace(self, key: tuple[object, ...], arguments: tuple[Tensor, ...]) -> None:
+        if key in self._ready or self.refused:
+            return
+        try:
+            self._ready[key] = self._replay(arguments)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # tracing runs the user's code under torch's tracer: anything may be raised
+            self.refused = (str(error).strip() or type(error).__name__).splitlines()[0]
+            log.info("gradients are evaluated operation by operation: %s", self.refused)
 
     def forget(self) -> None:
         """Let go of what was traced, and of its memory."""
@@ -131,13 +138,14 @@ class Recorded:
     def __init__(self, function: Function, arguments: tuple[Tensor, ...], tape: Tape):
         self.inputs = [a.clone() for a in arguments]
         self.sources = list(arguments)  # an argument that is the same tensor as last time, as data are, is in place
-        self.tape = tape
+        self.tape, self.in_use = tape, threading.Lock()
         self.results = tape.record(lambda: function(*self.inputs))
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, ...]:
-        for i, argument in enumerate(arguments):
-            if i == 0 or argument is not self.sources[i]:
-                self.inputs[i].copy_(argument)
-                self.sources[i] = argument
-        self.tape.play()
-        return tuple(result.clone() for result in self.results)
+        with self.in_use:
+            for i, argument in enumerate(arguments):
+                if i == 0 or argument is not self.sources[i]:
+                    self.inputs[i].copy_(argument)
+                    self.sources[i] = argument
+            self.tape.play()
+            return tuple(result.clone() for result in self.results)

@@ -1,0 +1,246 @@
+"""Whether a loss is a function with two derivatives that torch gets right: what everything else here rests on.
+
+At the first weights, moved a little aside (equal weights and zero biases are special points), on few examples and in
+double precision where the loss can be evaluated in it:
+
+* The value is the same each time, and the gradient.
+* The gradient g is the derivative of the value L: ``(L(w + h e) - L(w - h e)) / 2h = g.e``, e along g.
+* Hessian-vector products are symmetric, ``u.Hv = v.Hu``, and differences of gradients, ``(g(w + hv) - g(w)) / h = Hv``.
+* The value is the same in two chunks of the examples.
+
+A loss with kinks (ReLU, max pooling) has the derivatives on either side of a kink. A step of 1e-8 of w's length crosses
+none, but for chance: hence the few examples and the double precision, and two steps of which one has to agree. Where
+digits are too few for such a step, as for a module that computes in single precision inside, a longer one is taken; it
+crosses kinks, so a loss that has some is then not refused, and the log says that it was not compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from rodflow.errors import InvalidInput
+from rodflow.jobs.progress import log
+from rodflow.training.blame import layer_to_blame
+from rodflow.training.module import WHOLE, ModuleLoss, in_brackets, random_module, seeds_kept
+
+if TYPE_CHECKING:
+    from rodflow.training.objective import Objective
+
+EXAMPLES = 64
+"""At most so many examples are looked at."""
+ASIDE = 1e-3
+"""How far from w, relative to its length."""
+FINE, COARSE = (1e-8, 3e-9), (3e-3, 1e-3)
+"""Steps of differences of gradients, relative to w's length: for double precision, and for single."""
+VALUE_STEP = 1e-4
+"""The step of the difference of values."""
+THIRD_STEPS = 1e-4, 1e-6
+"""Those of differences of Hessian-vector products; the second one crosses hardly any kinks."""
+DOUBLE = 1e-10
+"""Rounding errors below this one are those of double precision."""
+KINKED = (
+    "Relu",
+    "Prelu",
+    "Threshold",
+    "Hardtanh",
+    "Hardswish",
+    "Hardsigmoid",
+    "MaxPool",
+    "Abs",
+    "Clamp",
+    "Maximum",
+    "Minimum",
+    "Max",
+    "Min",
+    "Amax",
+)
+"""What names of torch's derivatives of functions with kinks begin with, or go on after ``Leaky``."""
+RANDOM, GRADIENT, SECOND, UNDECIDED = "random", "gradient", "second derivative", "undecided"
+CURES = {
+    GRADIENT: "a loss whose gradient torch takes through all of it at once: without torch.no_grad, .data, detach and "
+    "hooks; without torch.utils.checkpoint (chunk_size bounds memory in its place)",
+    SECOND: "operations that torch differentiates twice, right: without torch.no_grad, .data and detach; in the backward "
+    "of an autograd.Function saved tensors, and no once_differentiable; weight_norm written out, g v / |v|; "
+    "module.eval() for spectral_norm",
+}
+
+
+def preflight(objective: Objective, w: Tensor) -> None:
+    """Check the loss at w ``[d]``, as above, by at most twelve gradients of few examples.
+
+    Raises: ``InvalidInput`` for w on another device than the data, and for each of the above, with the layer's name.
+    """
+    devices = {part.device for part in objective._data}
+    if devices and w.device not in devices:
+        raise InvalidInput("w0", f"on {w.device}", f"weights where the data are, on {devices.pop()}")
+    if w.is_meta:
+        return
+    with seeds_kept(w.device):
+        few, point = _few(objective, w)
+        found = fault(few, point)
+        if found and found[0] != UNDECIDED:
+            raise _refusal(few, point, *found)
+        if found:
+            log.warning("second derivatives were not compared with differences of gradients: too few digits, or kinks")
+        _require_chunks(objective, few, point)
+
+
+def _few(objective: Objective, w: Tensor) -> tuple[Objective, Tensor]:
+    """The objective on few examples and a point aside of w, in double precision: as far as it can be evaluated so."""
+    generator = torch.Generator().manual_seed(0)
+    aside = torch.randn(w.numel(), generator=generator, dtype=torch.float64).to(w.device, w.dtype)
+    point = w + ASIDE * _scale(w) / w.numel() ** 0.5 * aside
+    stride = -(-objective._examples // EXAMPLES)
+    some = [part[::stride] for part in objective._data]
+    double = [part.double() if part.is_floating_point() else part for part in some]
+    for data, at in ((double, point.double()), (some, point)):
+        try:
+            few = objective.on(tuple(data))
+            few.value(at)
+            return few, at
+        except InvalidInput:
+            raise
+        except Exception as error:  # whatever a user's code raises where it expects other numbers, or all of them
+            log.debug("preflight: %s", error)
+    return objective.on(objective._data), point
+
+
+def _scale(w: Tensor) -> float:
+    return float(w.norm()) or 1.0
+
+
+def fault(objective: Objective, w: Tensor) -> tuple[str, str] | None:
+    """What is wrong with the derivatives at w, one of the kinds, and what torch says of it; None for nothing."""
+    fine = objective.epsilon(w) < DOUBLE
+    rough = 1e-5 if fine else 1e-3
+    try:
+        value, gradient = objective.value_and_gradient(w)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, NotImplementedError) as error:  # that the value can be had was seen
+        return GRADIENT, str(error).splitlines()[0]
+    again = objective.value(w)
+    if not (torch.isfinite(value) and torch.isfinite(gradient).all()):
+        return None
+    if float((value - again).abs()) > rough * float(value.abs()):
+        return RANDOM, ""
+    try:
+        differentiated, product = objective.linearise(w)
+        u, v = (_direction(w, seed) for seed in (1, 2))
+        hu, hv = product(u), product(v)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, NotImplementedError) as error:
+        return SECOND, str(error).splitlines()[0]
+    size, scale = float(gradient.norm()), _scale(w)
+    if float((gradient - differentiated).norm()) > 10 * rough * size:
+        return RANDOM, ""
+    if not _is_derivative(objective, w, float(value), gradient):
+        return GRADIENT, "not that of the value"
+    if not (torch.isfinite(hu).all() and torch.isfinite(hv).all()):
+        return None
+    noise = rough * size / scale
+    if abs(float(u @ hv - v @ hu)) > rough * float(hu.norm() + hv.norm()) + noise:
+        return SECOND, "not symmetric"
+    for steps, tolerance in ([(FINE, 1e-3)] if fine else []) + [(COARSE, 0.05)]:
+        ends = [(objective.gradient(w + h * scale * v) - gradient) / (h * scale) for h in steps]
+        if not all(torch.isfinite(end).all() for end in ends):
+            return None
+        if any(float((hv - end).norm()) <= tolerance * float(end.norm()) + noise for end in ends):
+            return None
+        alike = float((ends[0] - ends[1]).norm()) <= tolerance * float(ends[0].norm())
+        # gradients of few digits do not change at all in a fine step
+        if alike and (float(ends[0].norm()) > noise if steps is FINE else not _has_kinks(objective, w)):
+            return SECOND, "not a difference of gradients"
+    return UNDECIDED, ""
+
+
+def require_third_derivatives(objective: Objective, w: Tensor) -> None:
+    """Compare a third derivative near w ``[d]`` with a difference of Hessian-vector products, in double precision.
+
+    Raises: ``InvalidInput`` where they differ; where the loss cannot be evaluated in double precision, nothing is said.
+    """
+    with seeds_kept(w.device):
+        few, point = _few(objective, w)
+        if few.epsilon(point) > DOUBLE:
+            return
+        few._third_is_right = True
+        u = _direction(point, 1)
+        products, thirds = few.third_derivatives(point, u[:, None])
+        third, noise = thirds[0, 0], 1e-6 * float(products.norm()) / _scale(point)
+        for h in (step * _scale(point) for step in THIRD_STEPS):
+            ends = [few.hessian_vector_product(point + sign * h * u, u) for sign in (1, -1)]
+            difference = (ends[0] - ends[1]) / (2 * h)
+            if not float((third - difference).norm()) > 0.02 * float(difference.norm()) + noise:
+                return
+    allowed = "a loss that torch differentiates three times: norms written out, none of torch's fused ones"
+    raise InvalidInput("third derivatives", "wrong ones, by a difference of Hessian-vector products", allowed)
+
+
+def _direction(w: Tensor, seed: int) -> Tensor:
+    v = torch.randn(w.numel(), generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(w)
+    return v / v.norm()
+
+
+def _is_derivative(objective: Objective, w: Tensor, value: float, gradient: Tensor) -> bool:
+    size = float(gradient.norm())
+    h = VALUE_STEP * _scale(w) * (1 if objective.epsilon(w) < DOUBLE else 30)
+    e = gradient / size if size else _direction(w, 1)
+    slope = float(objective.value(w + h * e) - objective.value(w - h * e)) / (2 * h)
+    noise = 10 * torch.finfo(torch.float32).eps * abs(value) / h
+    return not abs(slope - size) > 0.05 * size + noise
+
+
+def _has_kinks(objective: Objective, w: Tensor) -> bool:
+    """Whether a function with kinks is among the operations that torch recorded of the loss."""
+    with torch.enable_grad():
+        loss = objective._forward(w.detach().requires_grad_(), *objective._data)
+    seen, waiting = set(), [loss.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name().removeprefix("Leaky").startswith(KINKED):
+            return True
+        waiting += [following for following, _ in node.next_functions]
+    return False
+
+
+def _refusal(objective: Objective, w: Tensor, kind: str, said: str) -> InvalidInput:
+    loss = objective._loss
+    if not isinstance(loss, ModuleLoss):
+        allowed = "a function of the weights that gives the same numbers each time" if kind == RANDOM else CURES[kind]
+        return InvalidInput("loss", f"one whose {kind} is wrong ({said})" if said else f"a {kind} one", allowed)
+
+    def at_fault(function: Callable[[Tensor], Tensor], point: Tensor) -> bool:
+        found = fault(type(objective)(function, compile="off"), point)
+        return found is not None and found[0] != UNDECIDED
+
+    name = layer_to_blame(loss, w, objective._data[: loss.inputs.count], at_fault)
+    if kind == RANDOM:
+        return random_module(loss, name)
+    value = f"{type(loss.module).__name__}, whose {kind} is wrong{in_brackets(name)}: {said}"
+    return InvalidInput("module", value, CURES[kind])
+
+
+def _require_chunks(objective: Objective, few: Objective, w: Tensor) -> None:
+    """Check that the loss of some examples is that of each half together; without chunks, remember if it is not."""
+    half = few._examples // 2
+    if not half or not objective._divisible:
+        return
+    whole = few.value(w) * few._examples
+    parts = [few.on(tuple(part[cut] for part in few._data)) for cut in (slice(half), slice(half, None))]
+    try:
+        together = sum(float(part.value(w)) * part._examples for part in parts)
+    except RuntimeError:
+        together = float("nan")
+    if abs(together - float(whole)) <= 1e-4 * abs(float(whole)):
+        return
+    if objective._in_chunks:
+        raise InvalidInput("chunk_size", objective._chunk_size, WHOLE)
+    objective._divisible = False
