@@ -81,7 +81,8 @@ class Solver:
         def limited(t: float | Tensor, y: Tensor) -> Tensor:
             if next(left, None) is None:
                 raise FlowDiverged(
-                    f"too stiff: {self.max_evaluations} evaluations did not lead from t = {t0:g} to {t1:g}"
+                    f"too stiff: {self.max_evaluations} evaluations did not lead from t = {t0:g} to {t1:g}; "
+                    "a fixed step, Solver('rk4', step=0.25), crosses kinks such as ReLU's"
                 )
             return field(t, y)
 

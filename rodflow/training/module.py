@@ -170,7 +170,7 @@ def module_loss(
 def _tried(loss: ModuleLoss, w: Tensor, few: list[Tensor], reduction: str) -> bool:
     """Whether the loss of few examples is that of a part of them and of the others, together.
 
-    Raises: ``InvalidInput`` for a loss that is random or no number, and for a mean called a sum, or a sum called a mean.
+    Raises: ``InvalidInput`` for a loss that is random or no number, for a mean called a sum, or a sum called a mean.
     """
 
     def value(examples: slice, times: int = 1) -> float:

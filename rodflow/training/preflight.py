@@ -63,7 +63,7 @@ RANDOM, GRADIENT, SECOND, UNDECIDED = "random", "gradient", "second derivative",
 CURES = {
     GRADIENT: "a loss whose gradient torch takes through all of it at once: without torch.no_grad, .data, detach and "
     "hooks; without torch.utils.checkpoint (chunk_size bounds memory in its place)",
-    SECOND: "operations that torch differentiates twice, right: without torch.no_grad, .data and detach; in the backward "
+    SECOND: "operations that torch differentiates twice, right: without torch.no_grad, .data, detach; in the backward "
     "of an autograd.Function saved tensors, and no once_differentiable; weight_norm written out, g v / |v|; "
     "module.eval() for spectral_norm",
 }
@@ -129,7 +129,7 @@ def fault(objective: Objective, w: Tensor) -> tuple[str, str] | None:
     if float((value - again).abs()) > rough * float(value.abs()):
         return RANDOM, ""
     try:
-        differentiated, product = objective.linearise(w)
+        differentiated, product, _ = objective.linearise(w)
         u, v = (_direction(w, seed) for seed in (1, 2))
         hu, hv = product(u), product(v)
     except torch.OutOfMemoryError:

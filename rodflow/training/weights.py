@@ -19,7 +19,7 @@ def flat_parameters(module: nn.Module) -> Tensor:
 def flat(w0: object) -> Tensor:
     """w0 as a vector of its own, without a graph.
 
-    Raises: ``InvalidInput`` if it is no flat vector of finite numbers in single or double precision.
+    Raises: ``InvalidInput`` if it is no flat vector of numbers in single or double precision.
     """
     wanted = (
         "a flat tensor [d] of floating numbers, float32 or float64; rodflow.flat_parameters(module) gives a module's"
@@ -28,8 +28,6 @@ def flat(w0: object) -> Tensor:
         raise InvalidInput("w0", type(w0).__name__, wanted)
     if w0.ndim != 1 or not w0.numel() or w0.dtype not in PRECISIONS:
         raise InvalidInput("w0", described(w0), wanted)
-    if not torch.isfinite(w0).all():
-        raise InvalidInput("w0", f"{int((~torch.isfinite(w0)).sum())} numbers that are not finite", "finite ones")
     return w0.detach().clone()
 
 
