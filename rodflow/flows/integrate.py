@@ -105,6 +105,7 @@ def integrate(
     origin = window.midpoint().w
     if check and not objective.checked:
         objective.check(origin)
+    window.require_on(objective)
     times = [t for t in range(record_interval, start.at + steps + 1, record_interval) if t > start.at]
     if not times:
         raise InvalidInput("steps", steps, f"enough steps to reach a record, every {record_interval} steps")

@@ -32,13 +32,15 @@ class Window:
 
     ``states`` holds the parts of the state stacked along a first axis, steps ``at - half_width .. at + half_width``.
     ``rounding`` is the relative size of the errors that the run made in a step: its dtype's epsilon, or the run's
-    perturbation where that is larger. ``optimizer`` is the run's, where it is known; it is not pickled.
+    perturbation where that is larger. ``optimizer`` is the run's, where it is known; it is not pickled. ``loss`` is
+    the run's at step ``at``, where it is known.
     """
 
     at: int
     states: State
     rounding: float = 0.0
     optimizer: StepMap | None = field(default=None, repr=False)
+    loss: float = math.nan
 
     def __post_init__(self) -> None:
         self.rounding = self.rounding or torch.finfo(self.states.w.dtype).eps
@@ -58,6 +60,16 @@ class Window:
             owner = self.optimizer or f"states of {found} numbers"
             raise InvalidInput("start", f"a window of {owner}", f"a window of the flow's own optimizer: {optimizer}")
 
+    def require_on(self, objective: Objective) -> None:
+        """Check that ``objective`` has the run's loss at the middle state, as far as that is known.
+
+        Raises: ``InvalidInput`` where it is another one, as of other data.
+        """
+        found = float(objective.value(self.state().w))
+        if math.isfinite(self.loss) and not math.isclose(found, self.loss, rel_tol=1e-2, abs_tol=1e-6):
+            allowed = f"a window of a run on the flow's own objective, whose loss there is {found:g}"
+            raise InvalidInput("start", f"a window at a loss of {self.loss:g}", allowed)
+
     @property
     def half_width(self) -> int:
         """Number of states on either side of ``at``."""
@@ -73,7 +85,9 @@ class Window:
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> Window:
         """The same window in another dtype, on another device."""
-        return Window(self.at, State(*(part.to(device, dtype) for part in self.states)), self.rounding, self.optimizer)
+        return Window(
+            self.at, State(*(part.to(device, dtype) for part in self.states)), self.rounding, self.optimizer, self.loss
+        )
 
 
 def _numbers_of(optimizer: StepMap) -> tuple[type, dict[str, int | float | str]]:
@@ -197,7 +211,7 @@ class DiscreteRun:
             state = perturbed_step(optimizer, state, objective.gradient(state.w), t, self.perturbation)
             t += 1
         states = State(*(torch.stack(parts) for parts in zip(*kept, strict=True)))
-        self.windows[at] = Window(at, states, self.rounding, optimizer)
+        self.windows[at] = Window(at, states, self.rounding, optimizer, float(self.loss[at]))
         return self.windows[at]
 
 

@@ -2,12 +2,21 @@
 
 import copy
 import pickle
+from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers.problems import network, optimizer, quadratic
 from helpers.vectors import close, random, vector
 from torch import nn
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from rodflow.errors import InvalidInput
 from rodflow.flows.drift_free_rod import DriftFreeRod
@@ -36,10 +45,11 @@ def labels(n, classes=3):
     return torch.arange(n) % classes
 
 
-def gradient_by_torch(module, loss, x, y):
+def gradient_by_torch(call, loss, x, y, module=None):
     """The gradient of the trainable parameters, by backward through the module itself."""
+    module = module or call
     module.zero_grad()
-    loss(module(x), y).backward()
+    loss(call(x), y).backward()
     return torch.cat([p.grad.reshape(-1) for p in module.parameters() if p.requires_grad])
 
 
@@ -185,6 +195,37 @@ NAN = X.clone().index_fill_(0, torch.tensor([2]), float("nan"))
         (LINEAR, X, NAN, "mse", "y: got '3 numbers that are not finite'"),
         (LINEAR, X.numpy(), labels(8), "mse", "x: got 'ndarray'"),
         (LINEAR, X, labels(8), "hinge", "loss: got 'hinge'"),
+        (LINEAR, X, torch.full((8,), -100), "cross_entropy", "a target that is not ignored"),
+        (LINEAR, X, labels(8).float(), "cross_entropy", r"y: got 'float32 \[8\]'"),
+        (LINEAR, X, torch.eye(3)[labels(8)].long(), "cross_entropy", r"y: got 'int64 \[8, 3\]'"),
+        (LINEAR, X, labels(8).bool()[:, None], "mse", r"y: got 'bool \[8, 1\]'"),
+        (ONE, X, torch.full((8, 1), 2), "binary_cross_entropy", "numbers from 0 to 1"),
+        (LINEAR, X, labels(8).numpy(), "mse", "y: got 'ndarray'"),
+        (LINEAR, X.tolist(), labels(8), "mse", r"x\[0\]\[0\]: got 'float'"),
+        (LINEAR, X.half(), labels(8), "mse", r"x: got 'float16 \[8, 3\]'"),
+        (LINEAR, X.bfloat16(), labels(8), "mse", r"x: got 'bfloat16 \[8, 3\]'"),
+        (LINEAR, X, torch.zeros(8, 3).bfloat16(), "mse", r"y: got 'bfloat16 \[8, 3\]'"),
+        (LINEAR, X.to(torch.complex64), labels(8), "mse", r"x: got 'complex64 \[8, 3\]'"),
+        (LINEAR, X.to_sparse(), labels(8), "mse", "sparse"),
+        (LINEAR, X, labels(8).to("meta"), "mse", "y: got 'on meta'"),
+        (LINEAR, (X, X[:4]), labels(8), "mse", "inputs of 8 and 4 examples"),
+        (LINEAR, {"input": X, "more": X.double().log()}, labels(8), "mse", r"x\['more'\]: got '\d+ numbers"),
+        (LINEAR, X, None, "mse", "y: got None"),
+        (LINEAR, {"input": X}, "target", "mse", "y: got 'target', allowed: input"),
+        (LINEAR, X, "target", "mse", "x is a Tensor"),
+        (LINEAR, None, labels(8), "mse", "x: got None"),
+        (LINEAR, X, labels(8), F.cross_entropy, "reduction: got 'sum', allowed: mean"),
+        (
+            LINEAR,
+            X,
+            labels(8),
+            lambda o, t: F.cross_entropy(o, t, reduction="none"),
+            r"loss: got 'one that gives \[4\]",
+        ),
+        (lambda x: x, X, labels(8), "mse", "module: got 'function'"),
+        (nn.LazyLinear(3), X, labels(8), "mse", "not initialised"),
+        (nn.LSTM(3, 3), X, labels(8), "mse", r"an output of type tuple', allowed: .*output\.logits"),
+        (torch.jit.trace(LINEAR, X), X, labels(8), "mse", "scripted"),
     ],
 )
 def test_data_that_a_loss_cannot_take_are_refused(module, x, y, loss, said):
@@ -362,3 +403,170 @@ def test_third_derivatives_are_right_or_refused(norm, right):
     assert (spent.gradients, spent.hessian_vector_products) == (1, 3)
     ends = [objective.hessian_vector_product(w + sign * h * v, v) for sign in (1, -1)]
     close(third, (ends[0] - ends[1]) / (2 * h), rtol=1e-4, atol=1e-6)
+
+
+class Two(nn.Module):
+    """Two inputs, of which one is optional, and an output in an object."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Embedding(5, 4), nn.Linear(2, 4)
+
+    def forward(self, tokens, numbers=None):
+        shown = self.first(tokens).mean(1)
+        return SimpleNamespace(logits=shown if numbers is None else shown + torch.tanh(self.second(numbers)))
+
+
+def of_logits(output, target):
+    return F.cross_entropy(output.logits, target, reduction="sum")
+
+
+TOKENS, NUMBERS, TARGETS = torch.arange(60).view(20, 3) % 5, inputs(20, 2), labels(20, 4)
+ROWS = [{"tokens": t, "numbers": n, "labels": y} for t, n, y in zip(TOKENS, NUMBERS, TARGETS, strict=True)]
+
+
+class Rows(Dataset):
+    def __len__(self):
+        return len(ROWS)
+
+    def __getitem__(self, i):
+        return ROWS[i]
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(ROWS)
+
+
+WHOLE = TensorDataset(TOKENS, NUMBERS, TARGETS)
+NAMED = {"tokens": TOKENS, "numbers": NUMBERS}
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ((TOKENS, NUMBERS), TARGETS),
+        ([TOKENS, NUMBERS], TARGETS),
+        (NAMED, TARGETS),
+        (NAMED | {"labels": TARGETS}, "labels"),
+        (WHOLE, None),
+        (DataLoader(WHOLE, 7), None),
+        (DataLoader(WHOLE, 7, shuffle=True), None),
+        (DataLoader(WHOLE, 5, shuffle=True, drop_last=True), None),
+        (Rows(), "labels"),
+        (DataLoader(Rows(), 7), "labels"),
+        (DataLoader(Stream(), 7), "labels"),
+    ],
+)
+def test_inputs_as_users_hold_them(x, y):
+    """The same numbers whatever holds the data, in the same order: to the bit."""
+    module, before = seeded(Two), torch.random.get_rng_state()
+    objective, w = Objective.from_module(module, x, y, of_logits, chunk_size=8), flat_parameters(module)
+    objective.check(w)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    plain = Objective.from_module(module, (TOKENS, NUMBERS), TARGETS, of_logits, chunk_size=8)
+    assert torch.equal(objective.gradient(w), plain.gradient(w))
+    close(
+        objective.gradient(w),
+        gradient_by_torch(lambda _: module(TOKENS, NUMBERS), of_logits, None, TARGETS, module) / 20,
+    )
+
+
+@pytest.mark.parametrize(
+    ("loader", "said"),
+    [
+        (DataLoader(WHOLE, 5, sampler=WeightedRandomSampler([1.0] * 20, 20)), "WeightedRandomSampler"),
+        (DataLoader(WHOLE, 5, sampler=SubsetRandomSampler(range(7))), "SubsetRandomSampler.*Subset"),
+        (DataLoader(WHOLE, 7, drop_last=True), "drop_last=False"),
+        (DataLoader([(torch.zeros(2 + i), 0) for i in range(3)], 1), "of one shape: pad"),
+    ],
+)
+def test_loaders_that_hold_no_full_batch_are_refused(loader, said):
+    with pytest.raises(InvalidInput, match=rf"x: got .*{said}"):
+        Objective.from_module(seeded(Two), loader, None, of_logits)
+
+
+def test_a_dataset_beside_targets_is_refused():
+    with pytest.raises(InvalidInput, match="y: got 'Tensor', allowed: none beside x"):
+        Objective.from_module(seeded(Two), WHOLE, TARGETS, of_logits)
+
+
+def test_a_loss_of_the_modules_own_needs_no_targets():
+    class Own(nn.Linear):
+        def forward(self, x):
+            return {"loss": super().forward(x).square().mean()}
+
+    module, x = seeded(lambda: Own(4, 3)), inputs(20, 4)
+    objective = Objective.from_module(module, x, None, lambda output, _: output["loss"], reduction="mean")
+    close(objective.value(flat_parameters(module)), module(x)["loss"].detach())
+
+
+@pytest.mark.parametrize("chunk_size", [None, 7])
+def test_ignored_targets_add_nothing(chunk_size):
+    """The sum over those that count, over the number of examples; torch's mean divides by those that count."""
+    module, x = seeded(lambda: nn.Linear(4, 3)), inputs(20, 4)
+    y = torch.where(torch.arange(20) % 3 == 1, -100, labels(20))
+    value = Objective.from_module(module, x, y, "cross_entropy", chunk_size).value(flat_parameters(module))
+    close(value, F.cross_entropy(module(x), y).detach() * (y >= 0).sum() / 20)
+
+
+def test_an_objective_is_of_the_module_as_it_was():
+    module = seeded(lambda: nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)))
+    x, y, w = inputs(24, 4), labels(24), flat_parameters(module)
+    objective = Objective.from_module(module, x, y, "cross_entropy")
+    value, gradient = objective.value(w), objective.gradient(w)
+    module(x)
+    module.eval()[0].requires_grad_(False)
+    module[3].bias.data.fill_(7.0)
+    assert torch.equal(objective.value(w), value) and torch.equal(objective.gradient(w), gradient)
+    with pytest.raises(InvalidInput, match=r"w: got \[33\]"):
+        objective.value(flat_parameters(module))
+
+
+def test_padded_tokens_of_torchs_encoder_count_as_in_training():
+    """Its fast path in eval mode, taken where nothing is differentiated, puts zeros where padding is."""
+    module = seeded(lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 1)).eval()
+    x, padded = inputs(10, 4, 8), torch.arange(4).expand(10, 4) >= 2 + torch.arange(10)[:, None] % 3
+    data = {"src": x, "src_key_padding_mask": padded}
+    objective, w = Objective.from_module(module, data, inputs(10, 4, 8)), flat_parameters(module)
+    close(objective.value(w), objective.value_and_gradient(w)[0])
+
+
+def test_attention_over_the_axis_of_examples_is_not_cut_into_chunks():
+    layer = seeded(lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0))  # batch_first=False
+    with pytest.raises(InvalidInput, match="chunk_size: got 5, allowed: null"):
+        Objective.from_module(layer, inputs(10, 4, 8), inputs(10, 4, 8), chunk_size=5)
+
+
+@pytest.mark.parametrize("hooked", ["hook", "complex"])
+def test_parameters_that_are_not_what_they_seem_are_refused(hooked):
+    module = nn.Linear(3, 3)
+    if hooked == "hook":
+        module.weight.register_hook(lambda gradient: 0 * gradient)  # a user's way to freeze rows
+    else:
+        module = module.to(torch.complex64)
+    with pytest.raises(InvalidInput, match=f"module: got 'weight, .*{hooked}"):
+        Objective.from_module(module, X, labels(8))
+
+
+def test_data_with_a_graph_are_detached():
+    module, x = seeded(lambda: nn.Linear(4, 3)), inputs(20, 4).requires_grad_()
+    run = train(Objective.from_module(module, 2 * x, labels(20)), GradientDescent(0.1), flat_parameters(module), 20)
+    assert not run.loss.requires_grad and x.grad is None
+
+
+def test_single_precision_targets_leave_double_precision():
+    module, x = seeded(lambda: nn.Linear(4, 3)), inputs(20, 4)
+    objective = Objective.from_module(module, x, inputs(20, 3).float())
+    assert objective.epsilon(flat_parameters(module)) == torch.finfo(torch.float64).eps
+
+
+def test_a_flow_on_other_data_than_its_windows_is_refused():
+    net = network()
+    ours = GradientDescent(0.1)
+    window = train(net.objective(), ours, net.w0, 40).window(20)
+    for again in (window, pickle.loads(pickle.dumps(window))):
+        with pytest.raises(InvalidInput, match="start: got 'a window at a loss of"):
+            integrate(StableFlow(Objective.from_module(net.module, 2 * net.x, net.y), ours), again, 20)
+    with pytest.raises(InvalidInput, match=r"w: got "):
+        integrate(StableFlow(network("cnn").objective(), ours), window, 20)
