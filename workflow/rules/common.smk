@@ -30,10 +30,10 @@ try:
     typed = plain_scalars(dict(workflow.config_settings.config))  # what --config says, in its types
     switches = {}
     for name in ("incomplete", "overwrite"):  # of this call, no settings of the results; text on the command line
-        said = str(typed.pop(name, False)).lower()
-        if said not in ("true", "false"):
+        said = typed.pop(name, False)
+        if str(said).lower() not in ("true", "false"):
             raise InvalidInput(name, said, "true or false")
-        switches[name] = said == "true"
+        switches[name] = str(said).lower() == "true"
     INCOMPLETE, OVERWRITE = switches.values()
     CONFIG = configuration.parse(layered([*map(read_yaml, workflow.configfiles), typed]))
     RESULTS = f"results/{CONFIG.run}"
