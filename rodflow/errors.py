@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from reprlib import Repr
 
 LENGTH = 1000
@@ -37,6 +39,38 @@ class InvalidInput(ValueError):
         self.key, self.value, self.allowed = key, value, allowed
         name = cut(key if key.isprintable() and key.strip() else repr(key))
         super().__init__(f"{name}: got {cut(EXCERPT.repr(value))}, allowed: {cut(allowed)}")
+
+
+def whole_number(key: str, value: object, allowed: str, least: int = 0, most: float = float("inf")) -> int:
+    """An argument as Python's int: one of Python's or of numpy's, or a tensor of one, from ``least`` to ``most``.
+
+    Raises: ``InvalidInput`` naming ``key`` for any other, and for floats, texts and bools.
+    """
+    try:
+        if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidInput(key, value, allowed) from None
+    if not least <= number <= most:
+        raise InvalidInput(key, number, allowed)
+    return number
+
+
+def real_number(key: str, value: object, allowed: str, holds: Callable[[float], bool]) -> float:
+    """An argument as Python's float, from the kinds that :func:`whole_number` takes and floats, where it ``holds``.
+
+    Raises: ``InvalidInput`` naming ``key`` for any other, and for texts and bools; for NaN where that does not hold.
+    """
+    try:
+        if isinstance(value, bool | str | bytes) or "bool" in str(getattr(value, "dtype", "")):
+            raise TypeError
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise InvalidInput(key, value, allowed) from None
+    if not holds(number):
+        raise InvalidInput(key, number, allowed)
+    return number
 
 
 class JobsLeft(Exception):

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from rodflow.errors import InvalidInput
+from rodflow.errors import InvalidInput, real_number, whole_number
 from rodflow.flows.correction import Field
 from rodflow.flows.dynamics import Dynamics
 from rodflow.flows.rkc2 import RKC2, SolverStopped
-from rodflow.optimizers.step_map import State, StepMap
-from rodflow.training.discrete import Window
+from rodflow.optimizers.step_map import EQUIVALENT, State, StepMap
+from rodflow.training.discrete import OBJECTIVE, Window
 from rodflow.training.objective import Objective
 
 if TYPE_CHECKING:
@@ -52,9 +52,11 @@ class Solver:
     def __post_init__(self) -> None:
         if self.method not in FIXED_STEP_METHODS + ADAPTIVE_METHODS:
             raise InvalidInput("method", self.method, f"one of {', '.join(FIXED_STEP_METHODS + ADAPTIVE_METHODS)}")
-        for name in ("step", "rtol", "atol", "max_evaluations"):
-            if not getattr(self, name) > 0:
-                raise InvalidInput(name, getattr(self, name), "a positive number")
+        for name in ("step", "rtol", "atol"):
+            value = real_number(name, getattr(self, name), "a positive number", lambda x: x > 0)
+            object.__setattr__(self, name, value)
+        evaluations = whole_number("max_evaluations", self.max_evaluations, "a positive number", least=1)
+        object.__setattr__(self, "max_evaluations", evaluations)
 
     def advance(self, field: Field, y: Tensor, t0: float, t1: float, epsilon: float = 0.0) -> Tensor:
         """y at t1 from y at t0 along dy/dt = field(t, y), whose relative rounding error is ``epsilon``, or y's.
@@ -167,6 +169,12 @@ class Flow:
     """How many steps before a record :meth:`measured` wants to know y: one, or none."""
 
     def __init__(self, objective: Objective, optimizer: StepMap, solver: Solver | None = None):
+        if not isinstance(objective, Objective):
+            raise InvalidInput("objective", objective, OBJECTIVE)
+        if not isinstance(optimizer, StepMap):
+            raise InvalidInput("optimizer", optimizer, EQUIVALENT)
+        if not (solver is None or isinstance(solver, Solver)):
+            raise InvalidInput("solver", solver, "a rodflow.Solver, such as Solver('rk4', step=0.25)")
         if not self.supports(optimizer):
             raise InvalidInput("optimizer", type(optimizer).__name__, f"one that {type(self).__name__} models")
         self.dynamics = Dynamics(objective, optimizer)

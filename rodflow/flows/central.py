@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import jvp
 
-from rodflow.errors import InvalidInput
+from rodflow.errors import real_number, whole_number
 from rodflow.flows import complementarity
 from rodflow.flows.base import Flow, FlowDiverged, Layout, Solver, midpoint_steps, pack
 from rodflow.optimizers.step_map import State, StepMap
@@ -72,12 +72,11 @@ class CentralFlow(Flow):
         relaxation: float = 1.0,
     ):
         super().__init__(objective, optimizer, solver)
-        if directions < 1:
-            raise InvalidInput("directions", directions, "a positive number of critical directions")
-        if not 0 < tolerance < 1:
-            raise InvalidInput("tolerance", tolerance, "a share of the threshold, above 0 and below 1")
-        if not 0 <= relaxation < math.inf:
-            raise InvalidInput("relaxation", relaxation, "a finite rate >= 0, per optimizer step")
+        directions = whole_number("directions", directions, "a positive number of critical directions", least=1)
+        allowed = "a share of the threshold, above 0 and below 1"
+        tolerance = real_number("tolerance", tolerance, allowed, lambda x: 0 < x < 1)
+        allowed = "a finite rate >= 0, per optimizer step"
+        relaxation = real_number("relaxation", relaxation, allowed, lambda x: 0 <= x < math.inf)
         self.directions, self.tolerance, self.relaxation = directions, tolerance, relaxation
         self.curvature, self.crowded = Curvature(objective, directions, RESIDUAL), 0
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from rodflow.errors import InvalidInput
+from rodflow.errors import real_number, whole_number
 from rodflow.flows.base import Solver
 from rodflow.flows.drift_free_rod_ode import DriftFreeRodODE
 from rodflow.optimizers.step_map import StepMap
@@ -64,13 +64,10 @@ class DriftFreeRod(DriftFreeRodODE):
         rounding_seed: int = 0,
     ):
         super().__init__(objective, optimizer, solver, order, rounding_scale, rounding_seed)
-        if interval < 1:
-            raise InvalidInput("interval", interval, "a positive number of steps")
-        if power < 2:
-            raise InvalidInput("power", power, "a whole number, two or more")
-        if not split_tolerance >= 0:
-            raise InvalidInput("split_tolerance", split_tolerance, "a number >= 0, of the centre's length")
-        self.interval, self.power, self.split_tolerance = interval, power, split_tolerance
+        self.interval = whole_number("interval", interval, "a positive number of steps", least=1)
+        self.power = whole_number("power", power, "a whole number, two or more", least=2)
+        allowed = "a number >= 0, of the centre's length"
+        self.split_tolerance = real_number("split_tolerance", split_tolerance, allowed, lambda x: x >= 0)
         self.guarded = self.unsplit = 0
 
     def unit(self, y: Tensor, t0: float, t1: float) -> Tensor:

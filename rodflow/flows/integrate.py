@@ -5,30 +5,56 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
-from math import nan
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from math import inf, nan
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
+from pandas.plotting import PlotAccessor
 from torch import Tensor
 
-from rodflow.errors import InvalidInput
+from rodflow.errors import InvalidInput, real_number, whole_number
 from rodflow.flows.base import Flow, FlowDiverged
 from rodflow.flows.observer import Observer, compare
-from rodflow.jobs.progress import log, track
+from rodflow.jobs.progress import log, may_keep, track
 from rodflow.measures.columns import SERIES_COLUMNS
 from rodflow.training.cost import Cost
 from rodflow.training.curvature import Curvature
-from rodflow.training.discrete import DIVERGENCE_FACTOR, DiscreteRun, Window
+from rodflow.training.discrete import DIVERGENCE_FACTOR, DiscreteRun, Window, of_sharpness, require_room, saved_in
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rodflow.jobs.checkpoint import Checkpoint
+
+
+class _LabelledPlot(PlotAccessor):
+    """pandas' plot of a series of errors, with its axes named."""
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        labels: dict[str, Any] = {
+            "xlabel": "optimizer step",
+            "ylabel": "error, a distance in weight space",
+            "logy": True,
+        }
+        return super().__call__(*arguments, **labels | settings)
+
+
+class Errors(pd.Series):
+    """A flow's error by step, a series of pandas whose plot is labelled."""
+
+    plot = property(_LabelledPlot)
 
 
 @dataclass
 class FlowRun:
-    """A flow's time series (``SERIES_COLUMNS``), its cost without the measuring, and where it diverged, if it did."""
+    """A flow's time series (``SERIES_COLUMNS``), its cost without the measuring, and where it diverged, if it did.
+
+    ``centres [R, d]`` are the flow's at its R records, ``origin [d]`` is the run's centre at the start. A flow that was
+    ``interrupted`` is one of fewer steps.
+    """
 
     series: pd.DataFrame
     centres: Tensor | None
@@ -36,26 +62,110 @@ class FlowRun:
     cost: Cost
     seconds: float
     diverged_at: int | None
+    origin: Tensor | None = None
+    interrupted: bool = False
 
-    def error(self, run: DiscreteRun) -> pd.Series:
-        """||centre - w*_t|| by step, at the steps that both recorded."""
+    def error(self, run: DiscreteRun) -> Errors:
+        """||centre - w*_t|| by step, at the steps that both recorded; ``.plot()`` draws it.
+
+        Raises: ``InvalidInput`` for a flow without centres, a run of another size, or one without such a step.
+        """
+        return Errors(self.table(run).set_index("step")["error"].loc[self._shared(run)])
+
+    def table(self, run: DiscreteRun | None = None) -> pd.DataFrame:
+        """The time series, a row a record, with ``SERIES_COLUMNS``; those that compare it with ``run`` filled in.
+
+        Without a run they are as :func:`integrate` left them: NaN without its ``reference``. ``alignment_oscillation``
+        can be had from there alone, since rods are not kept.
+
+        Raises: ``InvalidInput`` as :meth:`error`.
+        """
+        if run is None:
+            return self.series.copy()
+        shared, records = self._shared(run), run.row_of
+        assert self.centres is not None and self.origin is not None
+        rows = [
+            {"step": step, **compare(run, records[step], self.origin, centre, None)}
+            for step, centre in zip(self.series["step"], self.centres, strict=True)
+            if step in shared
+        ]
+        kept = self.series.set_index("step")
+        found = pd.DataFrame(rows).set_index("step").drop(columns="alignment_oscillation")
+        kept[found.columns] = found.reindex(kept.index)
+        return kept.reset_index()[SERIES_COLUMNS]
+
+    def _shared(self, run: DiscreteRun) -> list[int]:
+        """The steps that both recorded."""
+        if not isinstance(run, DiscreteRun):
+            raise InvalidInput("run", run, "the discrete run that rodflow.train returned")
         if self.centres is None:
             raise InvalidInput("keep_centres", False, "True, for an error against a run that is named afterwards")
-        rows = run.row_of
-        errors = {
-            step: float((centre - run.midpoints[rows[step]].to(centre)).norm())
-            for step, centre in zip(self.series["step"], self.centres, strict=True)
-            if step in rows
-        }
-        return pd.Series(errors, name="error", dtype=float).rename_axis("step")
+        if run.midpoints.shape[1] != self.centres.shape[1]:
+            weights = f"one with {run.midpoints.shape[1]} weights"
+            raise InvalidInput("run", weights, f"one of the flow's network, with {self.centres.shape[1]}")
+        reached = [step for step in run.record_steps.tolist() if step <= run.last_step]
+        shared = sorted(set(reached) & set(self.series["step"]))
+        if not shared:
+            end = "" if run.diverged_at is None else f", and diverged at step {run.diverged_at}"
+            recorded = f"one that recorded steps {_span(run.record_steps.tolist())}{end}"
+            allowed = f"one with a record at a step of the flow's: {_span(self.series['step'])}"
+            raise InvalidInput("run", recorded, allowed)
+        return shared
+
+    def save(self, path: str | Path) -> None:
+        """Write the flow's run to a file, whole or not at all; :func:`rodflow.load` gives it back, bit by bit.
+
+        Raises: ``OSError`` if the file cannot be written.
+        """
+        from rodflow.flows.flow_file import save
+
+        save(self, path)
+
+
+def _span(steps: Iterable[int]) -> str:
+    """For example "10, 20, .., 600"."""
+    steps = list(steps)
+    return ", ".join(map(str, steps)) if len(steps) < 4 else f"{steps[0]}, {steps[1]}, .., {steps[-1]}"
 
 
 def trajectory(flow: Flow, start: Window, times: Iterable[float]) -> Iterator[tuple[float, Tensor]]:
     """Yield (t, y) at each of the rising ``times``, in optimizer steps, none before the flow's own start.
 
-    Raises: ``FlowDiverged`` at the first time that the flow does not reach with finite numbers.
+    Raises: ``FlowDiverged`` at the first time that the flow does not reach with finite numbers; ``InvalidInput`` for
+    times that do not rise, or begin before the start.
     """
+    _require_start(flow, start)
+    allowed = f"rising numbers, from the start at {start.at} on"
+    if not isinstance(times, Iterable):
+        raise InvalidInput("times", times, allowed)
+    times = list(times)
+    numbers = [real_number("times", t, allowed, lambda t: start.at <= t < inf) for t in times]
+    if any(later < earlier for earlier, later in pairwise(numbers)):
+        raise InvalidInput("times", numbers, allowed)
     return _onward(flow, flow.start(start), start.at + flow.time_offset, times)
+
+
+def _records_of(reference: DiscreteRun, times: list[int], weights: int) -> dict[int, int]:
+    """The record of a run at each of its steps, ``times`` among them. Raises: ``InvalidInput`` if it is no such run."""
+    if not isinstance(reference, DiscreteRun):
+        raise InvalidInput("reference", reference, "the discrete run that rodflow.train returned")
+    if reference.midpoints.shape[1] != weights:
+        raise InvalidInput("reference", f"one with {reference.midpoints.shape[1]} weights", f"one with {weights}")
+    if not set(times) <= set(reference.row_of):
+        recorded = f"one recorded at steps {_span(reference.row_of)}"
+        raise InvalidInput("reference", recorded, f"one recorded at the flow's: {_span(times)}")
+    if reference.diverged_at is not None:
+        log.warning("the reference diverged at step %d: no errors from there on", reference.diverged_at)
+    return reference.row_of
+
+
+def _require_start(flow: Flow, start: Window) -> None:
+    """Check that a flow can begin there. Raises: ``InvalidInput`` naming what it cannot begin with."""
+    if not isinstance(flow, Flow):
+        raise InvalidInput("flow", flow, "a flow of an objective and an optimizer, such as StableFlow(objective, adam)")
+    if not isinstance(start, Window):
+        raise InvalidInput("start", start, "a window of the discrete run: run.window(at=60)")
+    start.require_of(flow.dynamics.optimizer)
 
 
 def _onward(flow: Flow, y: Tensor, now: float, times: Iterable[float]) -> Iterator[tuple[float, Tensor]]:
@@ -86,6 +196,7 @@ def integrate(
     progress: str = "flow",
     checkpoint: Checkpoint | None = None,
     check: bool = True,
+    interruptible: bool | None = None,
 ) -> FlowRun:
     """Integrate ``flow`` for ``steps`` optimizer steps from ``start``, in ``dtype`` on ``device`` (those of the start).
 
@@ -95,31 +206,41 @@ def integrate(
     sharpness passes ``maximum_sharpness`` thresholds ends with that record. (The stable flow of an adaptive method
     stiffens without bound as its gradient, and with it nu, goes to zero.)
 
-    With a ``checkpoint`` the flow goes on from the record that it holds, if any, and saves every further one.
+    With a ``checkpoint`` the flow goes on from the record that it holds, if any, and saves every further one. Ctrl-C
+    ends an ``interruptible`` flow where it is, as it does a run in :func:`rodflow.train`.
 
     ``check``: whether :meth:`Objective.check` looks at the objective first, unless it has. The numbers are the same.
+
+    Raises: ``InvalidInput`` for a flow, a start, a length, a measure or a dtype that is none, a start of another
+    optimizer, and a ``reference`` without the records.
     """
-    start.require_of(flow.dynamics.optimizer)
+    _require_start(flow, start)
+    steps = whole_number("steps", steps, "a positive number of steps", least=1)
+    record_interval = whole_number("record_interval", record_interval, "a positive number of steps", least=1)
+    eigenvalues, sharpness_tolerance = of_sharpness(eigenvalues, sharpness_tolerance, len(start.states.w[0]))
+    allowed = "a positive number of thresholds"
+    maximum_sharpness = real_number("maximum_sharpness", maximum_sharpness, allowed, lambda x: x > 0)
     window = start.to(dtype or start.states.w.dtype, device or start.states.w.device)
     objective, threshold = flow.dynamics.objective, flow.dynamics.optimizer.threshold
     origin = window.midpoint().w
+    kept = steps // record_interval * (len(SERIES_COLUMNS) + keep_centres * len(origin))
+    require_room(steps, kept, origin.itemsize)
     if check and not objective.checked:
         objective.check(origin)
     window.require_on(objective)
     times = [t for t in range(record_interval, start.at + steps + 1, record_interval) if t > start.at]
     if not times:
-        raise InvalidInput("steps", steps, f"enough steps to reach a record, every {record_interval} steps")
+        at = f"enough steps to reach a record from step {start.at}, one in every {record_interval}"
+        raise InvalidInput("steps", steps, at)
     observe = Observer(flow, Curvature(objective, eigenvalues, sharpness_tolerance))
     largest_loss = DIVERGENCE_FACTOR * max(1.0, float(objective.value(origin).abs()))
-    records = {} if reference is None else reference.row_of
-    if reference is not None and not set(times) <= set(records):
-        raise InvalidInput("reference", sorted(records), f"a run recorded at every multiple of {record_interval} steps")
+    records = {} if reference is None else _records_of(reference, times, len(origin))
     table = np.full((len(times), len(SERIES_COLUMNS)), nan)
     centres = torch.full((len(times), len(origin)), float("nan"), dtype=origin.dtype) if keep_centres else None
     spent, seconds = Cost(), 0.0
     diverged_at: int | None = None
     y, now, first = flow.start(window), start.at + flow.time_offset, 0
-    saved = None if checkpoint is None else checkpoint.load()
+    saved = saved_in(checkpoint)
     if saved is not None:
         first = int(saved["records"])
         y, now = torch.tensor(saved["y"], device=window.states.w.device), times[first - 1]
@@ -129,6 +250,7 @@ def integrate(
         spent, seconds = Cost(*saved["spent"].tolist()), float(saved["seconds"])
         observe.curvature.load_state_dict(saved.get("curvature", {}))
         flow.load_state_dict(saved.get("flow", {}))
+    done = first  # records whose every number is there
     path = _onward(flow, y, now, sorted(t - back for t in times[first:] for back in range(flow.lookback + 1)))
     try:
         for i, t in enumerate(track(times[first:], len(times) - first, progress), first):
@@ -165,8 +287,15 @@ def integrate(
                         "flow": flow.state_dict(),
                     }
                 )
+            done = i + 1
     except FlowDiverged as error:
         log.warning("%s: %s", progress, error)
-        diverged_at = t
-    series = pd.DataFrame(table, columns=SERIES_COLUMNS).assign(step=times)
-    return FlowRun(series, centres, start.at, spent, seconds, diverged_at)
+        diverged_at, done = t, len(times)
+    except KeyboardInterrupt:
+        if checkpoint is not None or not may_keep(interruptible) or not done:
+            raise
+        log.warning("%s: interrupted, kept up to step %d of %d", progress, times[done - 1], times[-1])
+    series = pd.DataFrame(table[:done], columns=SERIES_COLUMNS).assign(step=times[:done])
+    interrupted, first_centre = done < len(times), origin.cpu() if keep_centres else None
+    centres = None if centres is None else centres[:done].clone()
+    return FlowRun(series, centres, start.at, spent, seconds, diverged_at, first_centre, interrupted)

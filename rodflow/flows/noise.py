@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from rodflow.errors import InvalidInput
+from rodflow.errors import real_number, whole_number
 from rodflow.flows.base import Flow, Solver
 from rodflow.flows.correction import corrected
 from rodflow.optimizers.step_map import StepMap
@@ -16,6 +16,11 @@ from rodflow.training.rounding import rounding_errors
 
 SEEDS = 1000
 """So many rounding seeds there are."""
+
+
+def require_seed(rounding_seed: int) -> int:
+    """A rounding seed. Raises: ``InvalidInput`` for anything else."""
+    return whole_number("rounding_seed", rounding_seed, f"a whole number >= 0 and below {SEEDS}", most=SEEDS - 1)
 
 
 def own_errors(w: Tensor, size: float, t: int, seed: int) -> Tensor:
@@ -45,14 +50,10 @@ class NoisyFlow(Flow):
         rounding_seed: int = 0,
     ):
         super().__init__(objective, optimizer, solver)
-        if not rounding_scale >= 0:
-            allowed = "a number >= 0, in rounding errors of the discrete run"
-            raise InvalidInput("rounding_scale", rounding_scale, allowed)
-        if not 0 <= rounding_seed < SEEDS:
-            raise InvalidInput("rounding_seed", rounding_seed, f"a whole number >= 0 and below {SEEDS}")
         self.corrected = corrected(self.phi, order)
-        self.rounding_scale, self.rounding_seed = rounding_scale, rounding_seed
-        self.rounding = 0.0
+        allowed = "a finite number >= 0, in rounding errors of the discrete run"
+        self.rounding_scale = real_number("rounding_scale", rounding_scale, allowed, lambda x: 0 <= x < math.inf)
+        self.rounding_seed, self.rounding = require_seed(rounding_seed), 0.0
 
     def phi(self, t: float | Tensor, y: Tensor) -> Tensor:
         """The increment of y over one step of the optimizer."""

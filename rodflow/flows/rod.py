@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rodflow.errors import InvalidInput
+from rodflow.errors import InvalidInput, whole_number
 from rodflow.flows.base import Flow, FlowDiverged, Layout, Solver, equal_steps, pack
 from rodflow.optimizers.step_map import StepMap
 from rodflow.training.discrete import Window
@@ -120,8 +120,8 @@ class RodFlow(Flow):
             raise InvalidInput("closure", closure, f"one of {', '.join(CLOSURES)}")
         if closure == "one_column" and columns is not None:
             raise InvalidInput("columns", columns, "nothing: the closure one_column has one")
-        if columns is not None and columns < 1:
-            raise InvalidInput("columns", columns, "a positive number of columns")
+        if columns is not None:
+            columns = whole_number("columns", columns, "a positive number of columns", least=1)
         super().__init__(objective, optimizer, CLOSURES[closure] if solver is None else solver)
         self.closure = closure
         self.columns = COLUMNS if columns is None else columns

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rodflow.errors import InvalidInput
 from rodflow.flows.base import Flow, Layout, Solver, pack
-from rodflow.flows.noise import SEEDS, own_errors
+from rodflow.flows.noise import own_errors, require_seed
 from rodflow.optimizers.step_map import State, StepMap
 from rodflow.training.discrete import Window, midpoint
 from rodflow.training.objective import Objective
@@ -29,9 +29,7 @@ class Twin(Flow):
 
     def __init__(self, objective: Objective, optimizer: StepMap, solver: Solver | None = None, rounding_seed: int = 1):
         super().__init__(objective, optimizer, solver)
-        if not 0 <= rounding_seed < SEEDS:
-            raise InvalidInput("rounding_seed", rounding_seed, f"a whole number >= 0 and below {SEEDS}")
-        self.rounding_seed, self.rounding = rounding_seed, 0.0
+        self.rounding_seed, self.rounding = require_seed(rounding_seed), 0.0
 
     def start(self, window: Window) -> Tensor:
         self.rounding = window.rounding

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rodflow.errors import InvalidInput
+from rodflow.errors import InvalidInput, real_number
 from rodflow.jobs.files import read_archive, remove, write_archive
 from rodflow.jobs.progress import log
 
@@ -51,8 +51,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | Path, key: str, seconds: float = 60.0):
-        if not seconds >= 0:
-            raise InvalidInput("seconds", seconds, "a number >= 0")
+        seconds = real_number("seconds", seconds, "a number >= 0", lambda x: x >= 0)
         self.path, self.key, self.seconds = Path(path), key, seconds
         self._unwritten: StateDict | None = None
         self._last_write = time.monotonic()

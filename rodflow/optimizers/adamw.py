@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rodflow.errors import InvalidInput
 from rodflow.optimizers.family import Adam
 from rodflow.optimizers.step_map import State
 
@@ -25,9 +24,8 @@ class AdamW(Adam):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._take("weight_decay", "a number in [0, 1/learning_rate)", lambda x: 0 <= self.learning_rate * x < 1)
         decay = self.learning_rate * self.weight_decay
-        if not 0 <= decay < 1:
-            raise InvalidInput("weight_decay", self.weight_decay, "a number in [0, 1/learning_rate)")
         object.__setattr__(self, "threshold", self.threshold * (1 - decay / 2))
 
     def increment(self, state: State, gradient: Tensor, t: float | Tensor) -> State:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from rodflow.errors import InvalidInput
+from rodflow.errors import InvalidInput, real_number
 from rodflow.optimizers.step_map import State, StepMap, at_rest
 
 
@@ -45,13 +46,12 @@ class Optimizer(StepMap):
     transient: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise InvalidInput("learning_rate", self.learning_rate, "a positive number")
+        self._take("learning_rate", "a positive number", lambda x: 0 < x < math.inf)
         for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InvalidInput(name, getattr(self, name), "a number in [0, 1)")
-        if not self.epsilon >= 0:
-            raise InvalidInput("epsilon", self.epsilon, "a number >= 0")
+            self._take(name, "a number in [0, 1)", lambda x: 0 <= x < 1)
+        self._take("epsilon", "a number >= 0", lambda x: 0 <= x < math.inf)
+        if not isinstance(self.bias_correction, bool):
+            raise InvalidInput("bias_correction", self.bias_correction, "True or False")
         b = self.beta1
         thresholds = {
             "none": 2.0,
@@ -60,6 +60,10 @@ class Optimizer(StepMap):
         }
         object.__setattr__(self, "threshold", thresholds[self.momentum])
         object.__setattr__(self, "transient", 0 if self.momentum == "none" else math.ceil(5 / (1 - b) - 1e-9))
+
+    def _take(self, name: str, allowed: str, holds: Callable[[float], bool]) -> None:
+        """Check a setting, and keep it as Python's float."""
+        object.__setattr__(self, name, real_number(name, getattr(self, name), allowed, holds))
 
     def init(self, w: Tensor) -> State:
         return at_rest(w, self.momentum != "none", self.second_moment)

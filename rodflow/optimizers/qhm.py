@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rodflow.errors import InvalidInput
 from rodflow.optimizers.family import Optimizer
 from rodflow.optimizers.step_map import State
 
@@ -28,9 +27,8 @@ class QHM(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._take("momentum_share", "a number in [0, 1]", lambda x: 0 <= x <= 1)
         s, b = self.momentum_share, self.beta1
-        if not 0 <= s <= 1:
-            raise InvalidInput("momentum_share", s, "a number in [0, 1]")
         object.__setattr__(self, "threshold", 2 * (1 + b) / (1 + b - 2 * s * b))
 
     def increment(self, state: State, gradient: Tensor, t: float | Tensor) -> State:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from rodflow.errors import InvalidInput
-from rodflow.optimizers.step_map import State, StepMap
+from rodflow.errors import InvalidInput, real_number, whole_number
+from rodflow.optimizers.step_map import EQUIVALENT, State, StepMap
 
 Schedule = Callable[[float], float]
 """The factor of the learning rate at time t, in optimizer steps; the step from t to t + 1 is taken with that of t.
@@ -30,8 +30,7 @@ def warmup(steps: int) -> Schedule:
 
     Raises: ``InvalidInput`` for steps below one.
     """
-    if steps < 1:
-        raise InvalidInput("warmup", steps, "a positive number of steps")
+    steps = whole_number("warmup", steps, "a positive number of steps", least=1)
     return lambda t: min(1.0, max(t + 1, 1.0) / steps)
 
 
@@ -42,10 +41,8 @@ def cosine(horizon: int, floor: float = 0.1) -> Schedule:
 
     Raises: ``InvalidInput`` for a horizon below one step, or a floor outside (0, 1].
     """
-    if horizon < 1:
-        raise InvalidInput("horizon", horizon, "a positive number of steps")
-    if not 0 < floor <= 1:
-        raise InvalidInput("floor", floor, "a share of the learning rate in (0, 1]")
+    horizon = whole_number("horizon", horizon, "a positive number of steps", least=1)
+    floor = real_number("floor", floor, "a share of the learning rate in (0, 1]", lambda x: 0 < x <= 1)
     return lambda t: floor + (1 - floor) * (1 + math.cos(math.pi * min(max(t, 0.0), horizon) / horizon)) / 2
 
 
@@ -54,9 +51,10 @@ def warmup_cosine(steps: int, horizon: int, floor: float = 0.1) -> Schedule:
 
     Raises: ``InvalidInput`` as these two, and for a warm-up that leaves nothing of the horizon.
     """
+    rise, _ = warmup(steps), cosine(horizon, floor)
     if not steps < horizon:
         raise InvalidInput("warmup", steps, f"fewer steps than the horizon, {horizon}")
-    rise, fall = warmup(steps), cosine(horizon - steps, floor)
+    fall = cosine(horizon - steps, floor)
     return lambda t: rise(t) * fall(t - steps)
 
 
@@ -95,6 +93,10 @@ class Scheduled(StepMap):
     transient: int = field(init=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.optimizer, StepMap):
+            raise InvalidInput("optimizer", self.optimizer, EQUIVALENT)
+        if not callable(self.factor):
+            raise InvalidInput("factor", self.factor, "a function of time, such as rodflow.schedules.warmup(100)")
         for name in ("learning_rate", "threshold", "transient"):
             object.__setattr__(self, name, getattr(self.optimizer, name))
 
@@ -103,10 +105,15 @@ class Scheduled(StepMap):
 
     def increment(self, state: State, gradient: Tensor, t: float | Tensor) -> State:
         dw, dm, dnu = self.optimizer.increment(state, gradient, t)
-        return State(self.factor(float(t)) * dw, dm, dnu)
+        return State(self._factor(t) * dw, dm, dnu)
 
     def preconditioner(self, nu: Tensor, t: float | Tensor) -> Tensor:
         return self.optimizer.preconditioner(nu, t)
 
     def rate(self, t: float | Tensor) -> float:
-        return self.factor(float(t)) * self.optimizer.rate(t)
+        return self._factor(t) * self.optimizer.rate(t)
+
+    def _factor(self, t: float | Tensor) -> float:
+        return real_number(
+            f"factor({float(t):g})", self.factor(float(t)), "a positive number", lambda x: 0 < x < math.inf
+        )

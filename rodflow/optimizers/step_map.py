@@ -13,7 +13,10 @@ from typing import NamedTuple, overload
 import torch
 from torch import Tensor
 
-from rodflow.errors import InvalidInput
+from rodflow.errors import InvalidInput, real_number, whole_number
+
+EQUIVALENT = "a step map: rodflow.GradientDescent, HeavyBall, Nesterov, RMSProp, Adam, NAdam, .., or rodflow.step_map"
+"""What a user is told who gives something else as an optimizer."""
 
 
 class State(NamedTuple):
@@ -74,6 +77,26 @@ class StepMap:
     def rate(self, t: float | Tensor) -> float:
         """The learning rate of the step from t to t + 1: what effective sharpness at t is measured with."""
         return self.learning_rate
+
+    @property
+    def description(self) -> str:
+        """The class and its settings on one line, functions by their names alone: what a saved run keeps of its
+        optimizer. Attributes that begin with an underscore are no settings.
+        """
+        settings = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return f"{type(self).__name__}({', '.join(f'{name}={_told(value)}' for name, value in settings.items())})"
+
+
+def _told(value: object) -> str:
+    if isinstance(value, StepMap):
+        return value.description
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_told(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_told, value)) + "]"
+    if value is None or isinstance(value, int | float | str):
+        return repr(value)
+    return f"<{getattr(value, '__name__', type(value).__name__)}>"
 
 
 Step = Callable[[State, Tensor, float | Tensor], State]
@@ -148,13 +171,18 @@ def step_map(
     Raises: ``InvalidInput`` for a learning rate or threshold that is not positive, an unknown ``second_moment``, a
     negative transient; and at a step whose parts are of other shapes.
     """
-    for name, value in (("learning_rate", learning_rate), ("threshold", threshold)):
-        if not 0 < value < math.inf:
-            raise InvalidInput(name, value, "a positive number")
+    learning_rate, threshold = (
+        real_number(name, value, "a positive number", lambda x: 0 < x < math.inf)
+        for name, value in (("learning_rate", learning_rate), ("threshold", threshold))
+    )
     if second_moment not in SECOND_MOMENTS:
         raise InvalidInput("second_moment", second_moment, f"one of {', '.join(SECOND_MOMENTS)}")
-    if transient < 0:
-        raise InvalidInput("transient", transient, "a number of steps, zero or more")
+    if not isinstance(momentum, bool):
+        raise InvalidInput("momentum", momentum, "True or False: whether the state has a first moment m")
+    transient = whole_number("transient", transient, "a number of steps, zero or more")
+    for name, function_given in (("function", function), ("init", init), ("preconditioner", preconditioner)):
+        if not (function_given is None or callable(function_given)):
+            raise InvalidInput(name, function_given, "a function")
 
     def zeros(w: Tensor) -> State:
         return at_rest(w, momentum, second_moment)
@@ -163,6 +191,14 @@ def step_map(
         return OwnOptimizer(function, learning_rate, init or zeros, preconditioner, threshold, transient)
 
     return make if function is None else make(function)
+
+
+def _state(key: str, made: object) -> State:
+    """What a user's function made, as a state. Raises: ``InvalidInput`` naming the function if it is none."""
+    if not isinstance(made, tuple) or len(made) != 3 or not all(isinstance(part, Tensor) for part in made):
+        what = f"a {type(made).__name__}" + (f" of {len(made)}" if isinstance(made, tuple) else "")
+        raise InvalidInput(key, what, "a function that returns a State: state._replace(w=..), or State(w, m, nu)")
+    return State(*made)
 
 
 @dataclass(frozen=True)
@@ -177,10 +213,10 @@ class OwnOptimizer(StepMap):
     transient: int
 
     def init(self, w: Tensor) -> State:
-        return self.first(w)
+        return _state("init", self.first(w))
 
     def step(self, state: State, gradient: Tensor, t: float | Tensor) -> State:
-        after = State(*self.function(state, gradient, t))
+        after = _state("step", self.function(state, gradient, t))
         shapes = [tuple(part.shape) for part in after]
         if shapes != [tuple(part.shape) for part in state]:
             raise InvalidInput("step", shapes, f"parts of the shapes that went in, {[tuple(p.shape) for p in state]}")

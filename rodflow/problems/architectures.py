@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rodflow.catalogue import ARCHITECTURES
-from rodflow.errors import InvalidInput
+from rodflow.errors import InvalidInput, whole_number
 
 
 class LayerNorm(nn.Module):
@@ -130,6 +130,7 @@ def build(architecture: str, channels: int, side: int, classes: int, seed: int, 
     """
     if architecture not in ARCHITECTURES:
         raise InvalidInput("architecture", architecture, f"one of {', '.join(ARCHITECTURES)}")
+    seed = whole_number("seed", seed, "a whole number from 0 to 2^63 - 1", most=2**63 - 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ARCHITECTURES[architecture](channels, side, classes, **sizes).double()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rodflow.errors import InvalidInput
+from rodflow.errors import InvalidInput, whole_number
 from rodflow.jobs.files import read_npz, refused_as
 
 FORMAT = "an .npz file with x_train, y_train, x_test, y_test"
@@ -90,8 +90,8 @@ def select(
     if unknown:
         raise InvalidInput("data.classes", unknown, f"classes among {present}")
     chosen = np.flatnonzero(np.isin(y, wanted))
-    if examples > len(chosen):
-        raise InvalidInput("data.examples", examples, f"at most {len(chosen)}, the images of classes {wanted}")
+    allowed = f"at most {len(chosen)}, the images of classes {wanted}"
+    examples = whole_number("data.examples", examples, allowed, least=1, most=len(chosen))
     chosen = chosen[:examples]
     x = x[chosen].astype(np.float64)
     if normalise:

@@ -15,6 +15,7 @@ from rodflow.jobs.progress import log
 from rodflow.problems import architectures, datasets
 from rodflow.training.objective import Objective, flat_parameters
 from rodflow.training.replay import Compile
+from rodflow.training.tensors import require_device, require_dtype
 
 
 @dataclass
@@ -42,7 +43,7 @@ def resolve_device(device: str, flops: Callable[[], float]) -> torch.device:
         size = flops()
         device = "cuda" if size >= GPU_FLOPS else "cpu"
         log.info("device %s: a gradient takes %.1g operations, and a GPU gains from %.1g on", device, size, GPU_FLOPS)
-    return torch.device("cpu" if device == "auto" else device)
+    return require_device("cpu" if device == "auto" else device)
 
 
 def image_problem(
@@ -60,7 +61,7 @@ def image_problem(
     """A network on images. The same ``seed`` gives the same initial weights, rounded to ``dtype``; the network is
     evaluated in ``gradient_dtype``, if that is given, and else in ``dtype`` too.
     """
-    _, channels, side, _ = images.x.shape
+    dtype, (_, channels, side, _) = require_dtype(dtype), images.x.shape
     sizes = Sizes().model_dump().get(architecture, {}) if sizes is None else sizes
     module = architectures.build(architecture, channels, side, images.classes, seed, **sizes)
     x, y, w0 = (

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rodflow.errors import InvalidInput, real_number, whole_number
 from rodflow.training.objective import Linearised, Objective
 
 if TYPE_CHECKING:
@@ -47,8 +48,11 @@ class Curvature:
     """
 
     def __init__(self, objective: Objective, count: int = 1, tolerance: float = 2e-2, max_expansions: int = 60):
-        self.objective, self.count, self.tolerance = objective, count, tolerance
-        self.max_expansions = max_expansions
+        self.objective = objective
+        self.count = whole_number("count", count, "a positive number of eigenvalues", least=1)
+        allowed = "a number above 0 and below 1, whose square is the relative error"
+        self.tolerance = real_number("tolerance", tolerance, allowed, lambda x: 0 < x < 1)
+        self.max_expansions = whole_number("max_expansions", max_expansions, "a positive number", least=1)
         self.vectors: Tensor | None = None  # [d, count + GUARDS], of the last call, largest eigenvalue first, float64
         self.calls = 0
 
@@ -82,7 +86,11 @@ class Curvature:
 
         Shapes: w ``[d]``, the diagonal ``preconditioner [d]`` or ``[1]``; ``linearised``: the objective there, if it is
         known. NaN where w, P or H is not finite.
+
+        Raises: ``InvalidInput`` for more eigenvalues than weights.
         """
+        if self.count > len(w):
+            raise InvalidInput("count", self.count, f"at most {len(w)} eigenvalues, the number of weights")
         nan = torch.full((self.count,), float("nan"), dtype=torch.float64)
         scale = preconditioner.rsqrt()
         gradient, hessian, _ = linearised or self.objective.linearise(w)

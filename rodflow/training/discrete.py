@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
-from rodflow.errors import InvalidInput
-from rodflow.jobs.progress import track
-from rodflow.optimizers.step_map import State, StepMap
+from rodflow.errors import InvalidInput, real_number, whole_number
+from rodflow.jobs.progress import log, may_keep, track
+from rodflow.optimizers.step_map import EQUIVALENT, State, StepMap
 from rodflow.training.curvature import Curvature
 from rodflow.training.objective import Objective
 from rodflow.training.rounding import rounding_errors
+from rodflow.training.tensors import require_device, require_dtype
 from rodflow.training.weights import flat
 
 if TYPE_CHECKING:
-    from rodflow.jobs.checkpoint import Checkpoint
+    from pathlib import Path
+
+    from rodflow.jobs.checkpoint import Checkpoint, StateDict
 
 WINDOW_HALF_WIDTH = 8
 DIVERGENCE_FACTOR = 1e4
 """A run whose loss exceeds this many times its first loss, or this number where that is small, has diverged."""
+
+OBJECTIVE = "a rodflow.Objective: Objective.from_module(module, x, y), or Objective(function of w)"
+"""What a user is told who gives something else as an objective."""
 
 
 @dataclass
@@ -32,21 +41,18 @@ class Window:
 
     ``states`` holds the parts of the state stacked along a first axis, steps ``at - half_width .. at + half_width``.
     ``rounding`` is the relative size of the errors that the run made in a step: its dtype's epsilon, or the run's
-    perturbation where that is larger. ``optimizer`` is the run's, where it is known; it is not pickled. ``loss`` is
-    the run's at step ``at``, where it is known.
+    perturbation where that is larger. ``optimizer`` is the ``StepMap.description`` of the run's; empty if not known.
+    ``loss`` is the run's at step ``at``, where it is known.
     """
 
     at: int
     states: State
     rounding: float = 0.0
-    optimizer: StepMap | None = field(default=None, repr=False)
+    optimizer: str = ""
     loss: float = math.nan
 
     def __post_init__(self) -> None:
         self.rounding = self.rounding or torch.finfo(self.states.w.dtype).eps
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"optimizer": None}
 
     def require_of(self, optimizer: StepMap) -> None:
         """Check that these are states of ``optimizer``, at its rate, as far as that is known.
@@ -55,10 +61,10 @@ class Window:
         """
         wanted = [part.numel() for part in optimizer.init(self.states.w[0])]
         found = [part[0].numel() for part in self.states]
-        same = self.optimizer is None or _numbers_of(self.optimizer) == _numbers_of(optimizer)
-        if found != wanted or not same:
+        if found != wanted or self.optimizer not in ("", optimizer.description):
             owner = self.optimizer or f"states of {found} numbers"
-            raise InvalidInput("start", f"a window of {owner}", f"a window of the flow's own optimizer: {optimizer}")
+            allowed = f"a window of the flow's own optimizer: {optimizer.description}"
+            raise InvalidInput("start", f"a window of {owner}", allowed)
 
     def require_on(self, objective: Objective) -> None:
         """Check that ``objective`` has the run's loss at the middle state, as far as that is known.
@@ -76,7 +82,10 @@ class Window:
         return (len(self.states.w) - 1) // 2
 
     def state(self, offset: int = 0) -> State:
-        """The state at step ``at + offset``."""
+        """The state at step ``at + offset``. Raises: ``InvalidInput`` if the window is not so wide."""
+        offset = whole_number("offset", offset, "a whole number of steps", least=-sys.maxsize)
+        if abs(offset) > self.half_width:
+            raise InvalidInput("half_width", self.half_width, f"{abs(offset)} or more, in run.window(at, half_width)")
         return State(*(part[self.half_width + offset] for part in self.states))
 
     def midpoint(self) -> State:
@@ -84,24 +93,15 @@ class Window:
         return midpoint(self.state(-1), self.state(0), self.state(1))
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> Window:
-        """The same window in another dtype, on another device."""
-        return Window(
-            self.at, State(*(part.to(device, dtype) for part in self.states)), self.rounding, self.optimizer, self.loss
-        )
-
-
-def _numbers_of(optimizer: StepMap) -> tuple[type, dict[str, int | float | str]]:
-    """What tells two optimizers of one kind apart, functions aside: two that are made alike have different ones."""
-    kept = {name: value for name, value in vars(optimizer).items() if isinstance(value, int | float | str)}
-    return type(optimizer), kept
+        """The same window in another dtype, on another device. Raises: ``InvalidInput`` for one that torch lacks."""
+        dtype, device = require_dtype(dtype), require_device(device)
+        states = State(*(part.to(device, dtype) for part in self.states))
+        return Window(self.at, states, self.rounding, self.optimizer, self.loss)
 
 
 def midpoint(before: State, here: State, after: State) -> State:
     """``(z_{t-1} + 2 z_t + z_{t+1}) / 4``, part by part: the centre of the oscillation at step t."""
     return State(*((b + 2 * h + a) / 4 for b, h, a in zip(before, here, after, strict=True)))
-
-
-EQUIVALENT = "a step map: rodflow.GradientDescent, HeavyBall, Nesterov, RMSProp, Adam, NAdam, .., or rodflow.step_map"
 
 
 def require_pure(optimizer: StepMap, state: State, gradient: Tensor, t: int) -> None:
@@ -136,9 +136,10 @@ class DiscreteRun:
     ``w*_t = (w_{t-1} + 2 w_t + w_{t+1}) / 4``. At each of ``record_steps`` ``[R]``: the state at ``states``, the
     centre w*_t in ``midpoints [R, d]``, there the largest eigenvalues ``sharpness [R, count]`` of
     ``lr P^-1/2 H P^-1/2`` at that step's rate, and ``oscillation_along_sharpest [R]``, the oscillation's part along
-    the first eigenvector. A run that was read from a file has of its ``states`` the weights alone.
+    the first eigenvector. A run that was read from a file of the workflow has of its ``states`` the weights alone.
     After a divergence, at step ``diverged_at``, what was not reached is NaN.
-    ``perturbation`` is the largest relative error that was put on each weight after each step.
+    ``perturbation`` is the largest relative error that was put on each weight after each step. ``optimizer`` is the
+    ``StepMap.description`` of what took the steps, from ``w0``. A run that was ``interrupted`` is one of fewer steps.
     """
 
     threshold: float
@@ -152,8 +153,11 @@ class DiscreteRun:
     oscillation_along_sharpest: Tensor
     diverged_at: int | None = None
     windows: dict[int, Window] = field(default_factory=dict)
-    source: tuple[Objective, StepMap, Tensor] | None = field(default=None, repr=False)
+    source: tuple[Objective, StepMap] | None = field(default=None, repr=False)
     perturbation: float = 0.0
+    optimizer: str = ""
+    w0: Tensor | None = field(default=None, repr=False)
+    interrupted: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: all but ``source``, whose objective is functions; windows are then those that were kept."""
@@ -191,13 +195,18 @@ class DiscreteRun:
 
         Raises: ``InvalidInput`` if the run did not get that far, or was read from a file that does not hold it.
         """
+        half_width = whole_number("half_width", half_width, "a number of steps, one or more", least=1)
+        first, last = half_width, self.last_step - half_width
+        allowed = f"a step from {first} to {last} of this run" if first <= last else "nothing: this run is too short"
+        if self.diverged_at is not None:
+            allowed += f", which diverged at step {self.diverged_at}"
+        at = whole_number("at", at, allowed, least=first, most=last)
         if at in self.windows and self.windows[at].half_width >= half_width:
             return self.windows[at]
-        if not half_width <= at <= self.last_step - half_width:
-            raise InvalidInput("at", at, f"a step from {half_width} to {self.last_step - half_width} of this run")
-        if self.source is None:
-            raise InvalidInput("at", at, f"one of the kept windows {sorted(self.windows)}")
-        objective, optimizer, w0 = self.source
+        if self.source is None or self.w0 is None:
+            advice = "others can be had from rodflow.load(path, objective, optimizer)"
+            raise InvalidInput("at", at, f"one of the windows that were kept, {sorted(self.windows)}; {advice}")
+        (objective, optimizer), w0 = self.source, self.w0
         earlier = [i for i, t in enumerate(self.record_steps.tolist()) if t <= at - half_width]
         if earlier:
             t, state = int(self.record_steps[earlier[-1]]), State(*(part[earlier[-1]] for part in self.states))
@@ -211,8 +220,36 @@ class DiscreteRun:
             state = perturbed_step(optimizer, state, objective.gradient(state.w), t, self.perturbation)
             t += 1
         states = State(*(torch.stack(parts) for parts in zip(*kept, strict=True)))
-        self.windows[at] = Window(at, states, self.rounding, optimizer, float(self.loss[at]))
+        self.windows[at] = Window(at, states, self.rounding, self.optimizer, float(self.loss[at]))
         return self.windows[at]
+
+    def table(self) -> pd.DataFrame:
+        """A row a record: step, loss averaged over two steps, gradient norm, effective sharpness, oscillation and its
+        part along the sharpest direction; ``rodflow.measures.columns.RECORD_COLUMNS``.
+        """
+        t = self.record_steps
+        return pd.DataFrame(
+            {
+                "step": t.numpy(),
+                "loss": ((self.loss[t] + self.loss[t + 1]) / 2).double().numpy(),
+                "gradient_norm": self.gradient_norm[t].double().numpy(),
+                "sharpness": self.sharpness[:, 0].numpy(),
+                "oscillation": self.oscillation[t].double().numpy(),
+                "oscillation_along_sharpest": self.oscillation_along_sharpest.numpy(),
+            }
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the run to a file, whole or not at all; :func:`rodflow.load` gives it back, bit by bit.
+
+        Kept are all series, states and windows. The objective and the optimizer are code and are not: the optimizer's
+        settings are kept as text, ``optimizer``, and of functions in it their names.
+
+        Raises: ``OSError`` if the file cannot be written.
+        """
+        from rodflow.training.run_file import save
+
+        save(self, path)
 
 
 def train(
@@ -229,6 +266,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     on_record: Callable[[int, float], None] | None = None,
     check: bool = True,
+    interruptible: bool | None = None,
 ) -> DiscreteRun:
     """Train for ``steps`` full-batch steps from w0 ``[d]``, in its dtype and on its device.
 
@@ -242,31 +280,39 @@ def train(
     With a ``checkpoint`` the run goes on from the record that it holds, if any, and saves every further one.
     ``on_record`` is called after each record with its step and effective sharpness; what it raises ends the run.
 
+    Ctrl-C ends an ``interruptible`` run where it is: what is returned is the run of as many steps as were taken, marked
+    ``interrupted``, if it has a record. None: in a notebook and at Python's prompt, and not in a script. A run with a
+    ``checkpoint`` never is, since what it made would be taken for the whole.
+
     ``check``: whether :meth:`Objective.check` looks at the objective first, unless it has. The numbers are the same.
 
-    Raises: ``InvalidInput`` for what the check refuses, a w0 that is no flat vector of floating numbers, an
-    ``optimizer`` that is no step map or whose step changes its arguments, a non-positive number of steps, an
-    interval that leaves no record, or a perturbation that is negative or not finite.
+    Raises: ``InvalidInput`` for what the check refuses, a w0 that is no flat vector of floating numbers, an ``optimizer`` that is no step map
+    or whose step changes its arguments, a non-positive number of steps or more of them than memory has room for, an
+    interval that leaves no record, more eigenvalues than weights, or a perturbation that is negative or not finite.
     """
+    if not isinstance(objective, Objective):
+        raise InvalidInput("objective", objective, OBJECTIVE)
     w0 = flat(w0)
     if not isinstance(optimizer, StepMap):
         raise InvalidInput("optimizer", optimizer, EQUIVALENT)
-    if steps < 1:
-        raise InvalidInput("steps", steps, "a positive number of steps")
-    if not 1 <= record_interval <= steps:
-        raise InvalidInput("record_interval", record_interval, f"from 1 to the number of steps, {steps}")
-    if not 0 <= perturbation < math.inf:
-        raise InvalidInput("perturbation", perturbation, "a finite number >= 0, relative to each weight")
+    steps = whole_number("steps", steps, "a positive number of steps", least=1)
+    record_interval = whole_number(
+        "record_interval", record_interval, f"from 1 to the number of steps, {steps}", least=1, most=steps
+    )
+    eigenvalues, sharpness_tolerance = of_sharpness(eigenvalues, sharpness_tolerance, w0.numel())
+    perturbation = real_number(
+        "perturbation", perturbation, "a finite number >= 0, relative to each weight", lambda x: 0 <= x < math.inf
+    )
     if check and not objective.checked:
         objective.check(w0)
     curvature = Curvature(objective, eigenvalues, sharpness_tolerance)
+    state, first, count = optimizer.init(w0), 0, steps + 2
+    require_room(steps, 3 * count + steps // record_interval * (w0.numel() + sum(map(len, state))), w0.itemsize)
     record_steps = torch.arange(record_interval, steps + 1, record_interval)
-    count = steps + 2
 
     def blank(*shape: int, device: torch.device | str = "cpu", dtype: torch.dtype = w0.dtype) -> Tensor:
         return torch.full(shape, float("nan"), dtype=dtype, device=device)
 
-    state, first = optimizer.init(w0), 0
     previous: State | None = None
     run = DiscreteRun(
         threshold=optimizer.threshold,
@@ -278,10 +324,12 @@ def train(
         states=State(*(blank(len(record_steps), part.numel()) for part in state)),
         sharpness=blank(len(record_steps), eigenvalues, dtype=torch.float64),
         oscillation_along_sharpest=blank(len(record_steps), dtype=torch.float64),
-        source=(objective, optimizer, w0),
+        source=(objective, optimizer),
         perturbation=perturbation,
+        optimizer=optimizer.description,
+        w0=w0,
     )
-    saved = None if checkpoint is None else checkpoint.load()
+    saved = saved_in(checkpoint)
     if saved is not None:
         _load_series(run, saved)
         curvature.load_state_dict(saved.get("curvature", {}))
@@ -290,43 +338,91 @@ def train(
             for name in ("previous", "state")
         )
         first = int(saved["step"])
-    for t in track(range(first, count), count - first, progress):
-        run.loss[t], gradient = objective.value_and_gradient(state.w)
-        run.gradient_norm[t] = gradient.norm()
-        if t == first:
-            require_pure(optimizer, state, gradient, t)
-        following = perturbed_step(optimizer, state, gradient, t, perturbation)
-        if previous is not None:
-            run.oscillation[t] = (2 * state.w - previous.w - following.w).norm() / 4
-        if t % record_interval == 0 or t == count - 1:
-            run.diverged_at = _first_diverged(run.loss[: t + 1])
-            if run.diverged_at is not None:
-                break
-        if previous is not None and t % record_interval == 0 and t <= steps:
-            i = t // record_interval - 1
-            centre = midpoint(previous, state, following)
-            run.midpoints[i] = centre.w
-            for kept, part in zip(run.states, state, strict=True):
-                kept[i] = part
-            preconditioner = optimizer.preconditioner(centre.nu, t)
-            run.sharpness[i] = curvature.effective_sharpness(centre.w, preconditioner, optimizer.rate(t))
-            run.oscillation_along_sharpest[i] = curvature.along_sharpest(state.w - centre.w, preconditioner)[0]
-            if on_record is not None:
-                on_record(t, float(run.sharpness[i, 0]))
-            if checkpoint is not None:
-                checkpoint.save(
-                    {
-                        "step": t + 1,
-                        "previous": state._asdict(),
-                        "state": following._asdict(),
-                        "by_step": {name: series[: t + 1] for name, series in run.by_step.items()},
-                        "by_record": {name: series[: i + 1] for name, series in run.by_record.items()},
-                        "curvature": curvature.state_dict(),
-                    }
-                )
-        previous, state = state, following
+    taken = first  # steps whose every number is there
+    try:
+        for t in track(range(first, count), count - first, progress):
+            run.loss[t], gradient = objective.value_and_gradient(state.w)
+            run.gradient_norm[t] = gradient.norm()
+            if t == first:
+                require_pure(optimizer, state, gradient, t)
+            following = perturbed_step(optimizer, state, gradient, t, perturbation)
+            if previous is not None:
+                run.oscillation[t] = (2 * state.w - previous.w - following.w).norm() / 4
+            if t % record_interval == 0 or t == count - 1:
+                run.diverged_at = _first_diverged(run.loss[: t + 1])
+                if run.diverged_at is not None:
+                    break
+            if previous is not None and t % record_interval == 0 and t <= steps:
+                i = t // record_interval - 1
+                centre = midpoint(previous, state, following)
+                run.midpoints[i] = centre.w
+                for kept, part in zip(run.states, state, strict=True):
+                    kept[i] = part
+                preconditioner = optimizer.preconditioner(centre.nu, t)
+                run.sharpness[i] = curvature.effective_sharpness(centre.w, preconditioner, optimizer.rate(t))
+                run.oscillation_along_sharpest[i] = curvature.along_sharpest(state.w - centre.w, preconditioner)[0]
+                if on_record is not None:
+                    on_record(t, float(run.sharpness[i, 0]))
+                if checkpoint is not None:
+                    checkpoint.save(
+                        {
+                            "step": t + 1,
+                            "previous": state._asdict(),
+                            "state": following._asdict(),
+                            "by_step": {name: series[: t + 1] for name, series in run.by_step.items()},
+                            "by_record": {name: series[: i + 1] for name, series in run.by_record.items()},
+                            "curvature": curvature.state_dict(),
+                        }
+                    )
+            previous, state = state, following
+            taken = t + 1
+    except KeyboardInterrupt:
+        if checkpoint is not None or not may_keep(interruptible) or taken - 2 < record_interval:
+            raise
+        _shorten(run, taken)
+        log.warning("%s: interrupted, %d of %d steps are kept", progress, taken - 2, steps)
     _forget_after(run)
+    if run.diverged_at is not None:
+        log.warning("%s: diverged at step %d", progress, run.diverged_at)
     return run
+
+
+def saved_in(checkpoint: Checkpoint | None) -> StateDict | None:
+    """What a loop goes on from, if there is any. Raises: ``InvalidInput`` for a checkpoint that is none."""
+    if checkpoint is None:
+        return None
+    if not hasattr(checkpoint, "load"):
+        raise InvalidInput("checkpoint", checkpoint, "a rodflow.Checkpoint, within its block")
+    return checkpoint.load()
+
+
+def of_sharpness(eigenvalues: int, sharpness_tolerance: float, weights: int) -> tuple[int, float]:
+    """How effective sharpness is measured: so many eigenvalues, to a tolerance. Raises: ``InvalidInput``."""
+    allowed = f"from 1 to the number of weights, {weights}"
+    count = whole_number("eigenvalues", eigenvalues, allowed, least=1, most=weights)
+    allowed = "a number above 0 and below 1, whose square is the relative error"
+    return count, real_number("sharpness_tolerance", sharpness_tolerance, allowed, lambda x: 0 < x < 1)
+
+
+def require_room(steps: int, numbers: int, itemsize: int) -> None:
+    """Check that the numbers that so many steps leave fit into this machine's memory. Raises: ``InvalidInput``."""
+    needed, there = numbers * itemsize / 2**30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    if needed > there:
+        allowed = f"fewer, or a larger record_interval: the records take {needed:.3g} GiB, and memory has {there:.3g}"
+        raise InvalidInput("steps", steps, allowed)
+
+
+def _shorten(run: DiscreteRun, taken: int) -> None:
+    """Make a run of an interrupted one, of whose steps ``taken`` are whole: one of two steps fewer."""
+    run.interrupted = True
+    records = int((run.record_steps <= taken - 2).sum())
+    run.record_steps = run.record_steps[:records].clone()
+    for name in ("loss", "gradient_norm", "oscillation"):
+        setattr(run, name, getattr(run, name)[:taken].clone())
+    for name in ("midpoints", "sharpness", "oscillation_along_sharpest"):
+        setattr(run, name, getattr(run, name)[:records].clone())
+    run.states = State(*(part[:records].clone() for part in run.states))
+    run.diverged_at = _first_diverged(run.loss)
 
 
 def _load_series(run: DiscreteRun, saved: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from rodflow.errors import InvalidInput
+from rodflow.errors import InvalidInput, whole_number
 from rodflow.jobs.progress import log
 from rodflow.training.cost import Cost, Counter
 from rodflow.training.data import taken_apart
@@ -72,8 +72,8 @@ class Objective:
         chunk_size: int | None = None,
         compile: Compile = "auto",
     ):
-        if chunk_size is not None and chunk_size < 1:
-            raise InvalidInput("chunk_size", chunk_size, "a positive number of examples, or null")
+        if chunk_size is not None:
+            chunk_size = whole_number("chunk_size", chunk_size, "a positive number of examples, or null", least=1)
         self._loss, self._chunk_size, self._compile = loss, chunk_size, compile
         self._data = tuple(taken_apart("data", tuple(data))[0]) if data else ()
         self._examples = len(self._data[0]) if data else 1

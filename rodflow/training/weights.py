@@ -12,7 +12,12 @@ PRECISIONS = (torch.float32, torch.float64)
 
 
 def flat_parameters(module: nn.Module) -> Tensor:
-    """The module's parameters that require gradients as one vector ``[d]``, in the order of ``named_parameters``."""
+    """The module's parameters that require gradients as one vector ``[d]``, in the order of ``named_parameters``.
+
+    Raises: ``InvalidInput`` for a module without any.
+    """
+    if not isinstance(module, nn.Module) or not any(p.requires_grad for p in module.parameters()):
+        raise InvalidInput("module", type(module).__name__, "a module with parameters that require gradients")
     return torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad])
 
 

@@ -9,10 +9,10 @@ from helpers.checkout import smoke
 
 from rodflow import config as configuration
 from rodflow.config import Cell
-from rodflow.pipeline.run_file import load
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.flow import run_flow
+from rodflow.training.run_file import load
 
 WEIGHTS, SHARPNESS, LOSS = 1e-5, 2e-6, 1e-6
 """Of a discrete run: midpoints as a share of the way from the first one, effective sharpness, loss."""

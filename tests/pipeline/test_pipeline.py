@@ -16,11 +16,12 @@ from helpers.runs import run
 
 from rodflow import config as configuration
 from rodflow.config import Cell
-from rodflow.pipeline.run_file import load, save
+from rodflow.pipeline.run_file import save
 from rodflow.pipeline.stages import discrete as discrete_stage
 from rodflow.pipeline.stages.tables import warned
 from rodflow.problems.images import resolve_device
 from rodflow.training.discrete import Window, train
+from rodflow.training.run_file import load
 
 SMOKE = smoke(landscapes=[])
 NEVER = "mlp-adam-seed0: the run was never at its edge (its effective sharpness reached 0."

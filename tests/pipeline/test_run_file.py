@@ -8,8 +8,9 @@ import torch
 from helpers.problems import network, optimizer
 
 from rodflow.jobs.files import read_arrays, write_arrays
-from rodflow.pipeline.run_file import load, load_once, save
+from rodflow.pipeline.run_file import load_once, save
 from rodflow.training.discrete import train
+from rodflow.training.run_file import load
 
 
 def test_a_file_of_a_run_holds_midpoints_weights_and_windows_and_little_else(tmp_path):
@@ -22,7 +23,7 @@ def test_a_file_of_a_run_holds_midpoints_weights_and_windows_and_little_else(tmp
     with h5py.File(tmp_path / "run.h5") as file:
         large = {name: file[name].nbytes for name in file if file[name].ndim == 2 and file[name].shape[1] == d}
     assert large == {
-        **dict.fromkeys(("midpoints", "weights"), records * d * numbers),
+        **dict.fromkeys(("midpoints", "state_w"), records * d * numbers),
         **dict.fromkeys((f"window20_{part}" for part in ("w", "m", "nu")), 17 * d * numbers),
     }
     assert (tmp_path / "run.h5").stat().st_size < sum(large.values()) + 2**15

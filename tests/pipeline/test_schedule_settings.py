@@ -13,8 +13,8 @@ from rodflow import config as configuration
 from rodflow.catalogue import OPTIMIZERS
 from rodflow.config import Cell
 from rodflow.errors import InvalidInput
-from rodflow.pipeline.run_file import load
 from rodflow.pipeline.stages import discrete as discrete_stage
+from rodflow.training.run_file import load
 
 CELL = Cell("mlp", "gd", 0)
 

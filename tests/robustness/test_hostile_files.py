@@ -31,7 +31,7 @@ from rodflow import config as configuration
 from rodflow.config import Cell
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import read_images, write_images
-from rodflow.pipeline.run_file import load, save
+from rodflow.pipeline.run_file import save
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.everything import run_everything
@@ -40,6 +40,7 @@ from rodflow.pipeline.stages.flow import run_flow
 from rodflow.pipeline.stages.tables import aggregate
 from rodflow.problems import datasets
 from rodflow.training.discrete import train
+from rodflow.training.run_file import load
 
 SMOKE = smoke()
 MUTATED = settings(

@@ -6,7 +6,6 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from rodflow.catalogue import OPTIMIZERS
@@ -24,7 +23,7 @@ from rodflow.pipeline.provenance import discrete_code, fingerprint, provenance
 from rodflow.pipeline.run_file import save
 from rodflow.problems.datasets import Images
 from rodflow.problems.images import Problem, image_problem
-from rodflow.training.discrete import WINDOW_HALF_WIDTH, DiscreteRun, train
+from rodflow.training.discrete import WINDOW_HALF_WIDTH, train
 
 WARM_UP = 20
 """Steps before the flows start, in which an adaptive method's second moment forms; the transient comes on top."""
@@ -108,7 +107,7 @@ def run_cell(config: Config, cell: Cell, dataset: Path, output: Path) -> None:
             run.window(start)
         seconds = time.monotonic() - begun
         save(run, output)
-        write_table(output.with_suffix(".parquet"), records(run))
+        write_table(output.with_suffix(".parquet"), run.table())
         write_table(steps_file(output), every_step(run))
         summary = RunSummary(
             **cell._asdict(),
@@ -125,18 +124,3 @@ def every_step(run: DiscreteRun) -> pd.DataFrame:
     """One row a step: step, loss, gradient norm, oscillation; NaN from a divergence on."""
     series = {name: values.double().cpu().numpy() for name, values in run.by_step.items()}
     return pd.DataFrame({"step": range(len(run.loss)), **series})
-
-
-def records(run: DiscreteRun) -> pd.DataFrame:
-    """One row a record: step, loss averaged over two steps, gradient norm, effective sharpness, oscillation."""
-    t = run.record_steps
-    return pd.DataFrame(
-        {
-            "step": t.numpy(),
-            "loss": ((run.loss[t] + run.loss[t + 1]) / 2).double().numpy(),
-            "gradient_norm": run.gradient_norm[t].double().numpy(),
-            "sharpness": run.sharpness[:, 0].numpy(),
-            "oscillation": run.oscillation[t].double().numpy(),
-            "oscillation_along_sharpest": run.oscillation_along_sharpest.numpy(),
-        }
-    )

@@ -41,7 +41,7 @@ def run_landscape(name: str, output: Path) -> None:
     landscape = LANDSCAPES[name]
     objective, optimizer = landscape.objective, GradientDescent(landscape.learning_rate)
     w0 = torch.tensor(landscape.w0, dtype=torch.float64)
-    run = train(objective, optimizer, w0, landscape.steps, record_interval=1, progress=name)
+    run = train(objective, optimizer, w0, landscape.steps, record_interval=1, progress=name, interruptible=False)
     window = run.window(WINDOW_HALF_WIDTH)
     tables, diverged_at = {"discrete": discrete_rows(run)}, {}
     for flow in LANDSCAPE_FLOWS:

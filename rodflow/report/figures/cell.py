@@ -18,15 +18,16 @@ from rodflow.report.figures.style import RC
 
 
 @matplotlib.rc_context(RC)
-def draw(cell: PlottedCell, title: str, about: str = "") -> Figure:
+def draw(cell: PlottedCell, title: str, about: str = "", figure: Figure | None = None) -> Figure:
     """Loss, effective sharpness, error and rod length over optimizer steps.
 
     ``series`` of the cell have the columns of ``rodflow.measures.columns.SERIES_COLUMNS``; its ``discrete`` has step,
     loss (its mean over two steps), sharpness and oscillation. NaN is a gap. ``about`` stands under the title: the
-    data, the rate, the seed, the size.
+    data, the rate, the seed, the size. Drawn on ``figure`` if an empty one is given.
     """
     threshold = cell.threshold
-    figure = Figure(figsize=(10, 7.6), layout="constrained")
+    figure = Figure() if figure is None else figure
+    figure.set(size_inches=(10, 7.6), layout_engine="constrained")
     figure.suptitle(titled(title, about))
     (loss, sharpness), (error, rod) = figure.subplots(2, 2)
 
