@@ -36,6 +36,7 @@ def require_fit(
 
     Raises: ``InvalidInput`` for the first that differs.
     """
+    kept = start in run.windows and run.windows[start].half_width >= WINDOW_HALF_WIDTH
     reaches = run.diverged_at is None or run.last_step >= start + WINDOW_HALF_WIDTH
     for what, found, wanted in (
         ("weights", run.midpoints.shape[1], weights),
@@ -43,7 +44,7 @@ def require_fit(
         ("steps", len(run.loss) - 2, steps),
         ("record_interval", int(run.record_steps[0]), record_interval),
         ("records", len(run.record_steps), steps // record_interval),
-        ("window at the flows' start", start if start in run.windows else None, start if reaches else None),
+        ("window at the flows' start", start if kept else None, start if reaches else None),
     ):
         if found != wanted:
             raise InvalidInput(f"{path}: {what}", found, f"{wanted}, which the config asks for")

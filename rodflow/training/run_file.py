@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rodflow.jobs.files import read_arrays, refused_as, write_arrays
 from rodflow.optimizers.step_map import State
-from rodflow.training.discrete import WINDOW_HALF_WIDTH, DiscreteRun, Window
+from rodflow.training.discrete import DiscreteRun, Window
 
 KIND = "discrete run"
 """What a file says of itself."""
@@ -123,7 +123,7 @@ def require_whole(run: DiscreteRun) -> None:
     require(w0.shape == (weights,), f"w0 is {list(w0.shape)}")
     parts = [(run.states, records)]
     for window in windows:
-        require(window.half_width >= WINDOW_HALF_WIDTH, f"a window has {WINDOW_HALF_WIDTH} states on either side")
+        require(window.half_width >= 1, "a window has a state on either side")
         require(0 <= window.at - window.half_width, f"a window around step {window.at} begins before step 0")
         parts.append((window.states, 2 * window.half_width + 1))
         require(bool(torch.isfinite(torch.cat([p.flatten() for p in window.states])).all()), "a window is finite")

@@ -79,6 +79,7 @@ class CellTrainer:
             progress=f"{self.cell} at {'rising rates' if factor else f'{rate:g}'}",
             perturbation=config.perturbation,
             on_record=lambda t, sharpness: on_record(t, sharpness / threshold),
+            interruptible=False,
         )
         return run.diverged_at
 
