@@ -442,8 +442,8 @@ def test_the_valley_is_left_by_one_column_and_held_by_the_covariance():
     window = run.window(20)
     fine = highest(RodFlow(objective, ours, Solver("rk4", step=0.25)), window, 480)
     assert fine == pytest.approx(7.24, rel=0.01)
-    assert highest(RodFlow(objective, ours), window, 1200) == pytest.approx(7.24, rel=0.03)
-    assert 9.2 < highest(RodFlow(objective, ours, closure="one_column"), window, 1200) < 9.6
+    assert highest(RodFlow(objective, ours), window, 700) == pytest.approx(7.24, rel=0.03)
+    assert 8.0 < highest(RodFlow(objective, ours, closure="one_column"), window, 700) < 8.2  # still climbing
 
 
 # --- solver, columns, cost, refusals
