@@ -16,7 +16,7 @@ from rodflow.flows.correction import Field
 from rodflow.flows.dynamics import Dynamics
 from rodflow.flows.rkc2 import RKC2, SolverStopped
 from rodflow.optimizers.step_map import EQUIVALENT, State, StepMap
-from rodflow.training.discrete import OBJECTIVE, Window
+from rodflow.training.discrete import Window, require_objective
 from rodflow.training.objective import Objective
 
 if TYPE_CHECKING:
@@ -169,8 +169,7 @@ class Flow:
     """How many steps before a record :meth:`measured` wants to know y: one, or none."""
 
     def __init__(self, objective: Objective, optimizer: StepMap, solver: Solver | None = None):
-        if not isinstance(objective, Objective):
-            raise InvalidInput("objective", objective, OBJECTIVE)
+        require_objective(objective)
         if not isinstance(optimizer, StepMap):
             raise InvalidInput("optimizer", optimizer, EQUIVALENT)
         if not (solver is None or isinstance(solver, Solver)):

@@ -162,7 +162,9 @@ def _records_of(reference: DiscreteRun, times: list[int], weights: int) -> dict[
 def _require_start(flow: Flow, start: Window) -> None:
     """Check that a flow can begin there. Raises: ``InvalidInput`` naming what it cannot begin with."""
     if not isinstance(flow, Flow):
-        raise InvalidInput("flow", flow, "a flow of an objective and an optimizer, such as StableFlow(objective, adam)")
+        raise InvalidInput(
+            "flow", flow, "a flow of an objective and an optimizer, such as StableFlow(objective, optimizer)"
+        )
     if not isinstance(start, Window):
         raise InvalidInput("start", start, "a window of the discrete run: run.window(at=60)")
     start.require_of(flow.dynamics.optimizer)

@@ -31,9 +31,6 @@ WINDOW_HALF_WIDTH = 8
 DIVERGENCE_FACTOR = 1e4
 """A run whose loss exceeds this many times its first loss, or this number where that is small, has diverged."""
 
-OBJECTIVE = "a rodflow.Objective: Objective.from_module(module, x, y), or Objective(function of w)"
-"""What a user is told who gives something else as an objective."""
-
 
 @dataclass
 class Window:
@@ -102,6 +99,13 @@ class Window:
 def midpoint(before: State, here: State, after: State) -> State:
     """``(z_{t-1} + 2 z_t + z_{t+1}) / 4``, part by part: the centre of the oscillation at step t."""
     return State(*((b + 2 * h + a) / 4 for b, h, a in zip(before, here, after, strict=True)))
+
+
+def require_objective(objective: object) -> None:
+    """Check that something has a loss and its derivatives. Raises: ``InvalidInput``."""
+    if not hasattr(objective, "value_and_gradient"):
+        allowed = "a rodflow.Objective: Objective.from_module(module, x, y), or Objective(function of w)"
+        raise InvalidInput("objective", objective, allowed)
 
 
 def require_pure(optimizer: StepMap, state: State, gradient: Tensor, t: int) -> None:
@@ -200,9 +204,10 @@ class DiscreteRun:
         allowed = f"a step from {first} to {last} of this run" if first <= last else "nothing: this run is too short"
         if self.diverged_at is not None:
             allowed += f", which diverged at step {self.diverged_at}"
-        at = whole_number("at", at, allowed, least=first, most=last)
+        at = whole_number("at", at, allowed, least=-sys.maxsize)
         if at in self.windows and self.windows[at].half_width >= half_width:
             return self.windows[at]
+        whole_number("at", at, allowed, least=first, most=last)
         if self.source is None or self.w0 is None:
             advice = "others can be had from rodflow.load(path, objective, optimizer)"
             raise InvalidInput("at", at, f"one of the windows that were kept, {sorted(self.windows)}; {advice}")
@@ -286,12 +291,12 @@ def train(
 
     ``check``: whether :meth:`Objective.check` looks at the objective first, unless it has. The numbers are the same.
 
-    Raises: ``InvalidInput`` for what the check refuses, a w0 that is no flat vector of floating numbers, an ``optimizer`` that is no step map
-    or whose step changes its arguments, a non-positive number of steps or more of them than memory has room for, an
-    interval that leaves no record, more eigenvalues than weights, or a perturbation that is negative or not finite.
+    Raises: ``InvalidInput`` for what the check refuses, a w0 that is no flat vector of floating numbers, an
+    ``optimizer`` that is no step map or whose step changes its arguments, a non-positive number of steps or more of
+    them than memory has room for, an interval that leaves no record, more eigenvalues than weights, or a perturbation
+    that is negative or not finite.
     """
-    if not isinstance(objective, Objective):
-        raise InvalidInput("objective", objective, OBJECTIVE)
+    require_objective(objective)
     w0 = flat(w0)
     if not isinstance(optimizer, StepMap):
         raise InvalidInput("optimizer", optimizer, EQUIVALENT)

@@ -16,6 +16,7 @@ from torch import Tensor
 from rodflow.jobs.files import read_arrays, refused_as, write_arrays
 from rodflow.optimizers.step_map import State
 from rodflow.training.discrete import DiscreteRun, Window
+from rodflow.training.weights import PRECISIONS
 
 KIND = "discrete run"
 """What a file says of itself."""

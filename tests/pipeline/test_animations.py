@@ -16,12 +16,12 @@ from rodflow.optimizers.step_map import State
 from rodflow.pipeline.finished import on_disk
 from rodflow.pipeline.layout import plane_file
 from rodflow.pipeline.results import read_plane
-from rodflow.pipeline.run_file import load
 from rodflow.pipeline.stages.animation import animate, cell_motion, motions
 from rodflow.pipeline.stages.everything import jobs_left, run_everything
 from rodflow.pipeline.stages.plane import leading_plane
 from rodflow.report.figures.motion import Motion, player, save_gif
 from rodflow.training.discrete import DiscreteRun
+from rodflow.training.run_file import load
 
 CONFIG = configuration.parse(
     smoke(

@@ -6,6 +6,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from rodflow.catalogue import OPTIMIZERS
@@ -23,7 +24,7 @@ from rodflow.pipeline.provenance import discrete_code, fingerprint, provenance
 from rodflow.pipeline.run_file import save
 from rodflow.problems.datasets import Images
 from rodflow.problems.images import Problem, image_problem
-from rodflow.training.discrete import WINDOW_HALF_WIDTH, train
+from rodflow.training.discrete import WINDOW_HALF_WIDTH, DiscreteRun, train
 
 WARM_UP = 20
 """Steps before the flows start, in which an adaptive method's second moment forms; the transient comes on top."""

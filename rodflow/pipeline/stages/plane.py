@@ -17,12 +17,13 @@ from rodflow.measures.summaries import PlaneSummary
 from rodflow.optimizers.step_map import State, StepMap
 from rodflow.pipeline.memory import naming_chunk_size
 from rodflow.pipeline.provenance import provenance
-from rodflow.pipeline.run_file import load, require_fit
+from rodflow.pipeline.run_file import require_fit
 from rodflow.pipeline.stages.discrete import cell_optimizer, cell_problem, start_step
 from rodflow.pipeline.stages.flow import build_flow
 from rodflow.pipeline.stages.landscape import rows_of
 from rodflow.training.discrete import DiscreteRun, perturbed_step
 from rodflow.training.objective import Objective
+from rodflow.training.run_file import load
 
 
 class Plane(NamedTuple):
