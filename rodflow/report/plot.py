@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from matplotlib import pyplot
 from matplotlib.figure import Figure
+from pandas import DataFrame
 
 from rodflow.catalogue import FLOWS
 from rodflow.errors import InvalidInput
 from rodflow.flows.integrate import FlowRun
 from rodflow.report.figures import cell
+from rodflow.report.figures.panels import PlottedCell
+from rodflow.report.figures.style import DISCRETE
 from rodflow.training.discrete import DiscreteRun
 
 
@@ -29,6 +32,12 @@ def plot(run: DiscreteRun, flows: FlowRun | dict[str, FlowRun], title: str | Non
     named = flows if isinstance(flows, dict) else {"flow": flows}
     if not named or not all(isinstance(name, str) and isinstance(flow, FlowRun) for name, flow in named.items()):
         raise InvalidInput("flows", flows, f"a flow's run, or several by name: any name, or one of {', '.join(FLOWS)}")
-    series = {(name, 0): flow.table(run) for name, flow in named.items()}
+    shown = PlottedCell(
+        series={(name, 0): flow.table(run) for name, flow in named.items()},
+        discrete={0: run.table()},
+        threshold=run.threshold,
+        ended={(DISCRETE, 0): run.diverged_at, **{(name, 0): flow.diverged_at for name, flow in named.items()}},
+        every_step={0: DataFrame({"step": range(len(run.loss)), "loss": run.loss.double().numpy()})},
+    )
     heading = run.optimizer.partition("(")[0] if title is None else title
-    return cell.draw(series, {0: run.table()}, run.threshold, heading, figure=pyplot.figure())
+    return cell.draw(shown, heading, figure=pyplot.figure())
