@@ -34,11 +34,24 @@ class Entry:
 
 
 @dataclass(frozen=True, eq=False)
+class OptimizerEntry(Entry):
+    """An optimizer, and which of the config's hyperparameters it ``takes`` beside its learning rate."""
+
+    takes: tuple[str, ...] = ()
+
+    @property
+    def momentum(self) -> bool:
+        """Whether its state has a first moment: whether it takes that moment's decay."""
+        return "beta1" in self.takes
+
+
+@dataclass(frozen=True, eq=False)
 class FlowEntry(Entry):
     """A flow: its class with ``settings``, its line in figures, and the optimizers that it ``models`` (None: all).
 
-    ``solver``: what its solver has instead of the class's defaults. ``competes``: a model of other authors, which
-    comparison.csv sets beside ours. ``floor``: no model but the run again, which tells how near a model can be.
+    ``momentum``: it models only optimizers with a first moment, or only those without (None: both). ``solver``: what
+    its solver has instead of the class's defaults. ``competes``: a model of other authors, which comparison.csv sets
+    beside ours. ``floor``: no model but the run again, which tells how near a model can be.
     """
 
     colour: str
@@ -47,6 +60,7 @@ class FlowEntry(Entry):
     settings: Mapping[str, Any] = field(default_factory=dict)
     solver: Mapping[str, Any] = field(default_factory=dict)
     models: tuple[str, ...] | None = None
+    momentum: bool | None = None
     competes: bool = False
     floor: bool = False
 
@@ -76,26 +90,26 @@ class Catalogue(Mapping[str, Any], Generic[E]):
         return len(self.entries)
 
 
+ADAPTIVE = ("beta2", "epsilon", "bias_correction")
+"""Hyperparameters of a second moment that is an average."""
+
 OPTIMIZERS = Catalogue(
     {
-        "gd": Entry("rodflow.optimizers.family:GradientDescent", "Gradient descent"),
-        "heavy_ball": Entry("rodflow.optimizers.family:HeavyBall", "Heavy ball"),
-        "nesterov": Entry("rodflow.optimizers.family:Nesterov", "Nesterov"),
-        "scalar_rmsprop": Entry("rodflow.optimizers.family:ScalarRMSProp", "Scalar RMSProp"),
-        "rmsprop": Entry("rodflow.optimizers.family:RMSProp", "RMSProp"),
-        "scalar_adam": Entry("rodflow.optimizers.family:ScalarAdam", "Scalar Adam"),
-        "adam": Entry("rodflow.optimizers.family:Adam", "Adam"),
-        "scalar_nadam": Entry("rodflow.optimizers.family:ScalarNAdam", "Scalar NAdam"),
-        "nadam": Entry("rodflow.optimizers.family:NAdam", "NAdam"),
-        "adamw": Entry("rodflow.optimizers.adamw:AdamW", "AdamW"),
-        "adagrad": Entry("rodflow.optimizers.adagrad:Adagrad", "Adagrad"),
-        "qhm": Entry("rodflow.optimizers.qhm:QHM", "Quasi-hyperbolic momentum"),
+        "gd": OptimizerEntry("rodflow.optimizers.family:GradientDescent", "Gradient descent"),
+        "heavy_ball": OptimizerEntry("rodflow.optimizers.family:HeavyBall", "Heavy ball", ("beta1",)),
+        "nesterov": OptimizerEntry("rodflow.optimizers.family:Nesterov", "Nesterov", ("beta1",)),
+        "scalar_rmsprop": OptimizerEntry("rodflow.optimizers.family:ScalarRMSProp", "Scalar RMSProp", ADAPTIVE),
+        "rmsprop": OptimizerEntry("rodflow.optimizers.family:RMSProp", "RMSProp", ADAPTIVE),
+        "scalar_adam": OptimizerEntry("rodflow.optimizers.family:ScalarAdam", "Scalar Adam", ("beta1", *ADAPTIVE)),
+        "adam": OptimizerEntry("rodflow.optimizers.family:Adam", "Adam", ("beta1", *ADAPTIVE)),
+        "scalar_nadam": OptimizerEntry("rodflow.optimizers.family:ScalarNAdam", "Scalar NAdam", ("beta1", *ADAPTIVE)),
+        "nadam": OptimizerEntry("rodflow.optimizers.family:NAdam", "NAdam", ("beta1", *ADAPTIVE)),
+        "adamw": OptimizerEntry("rodflow.optimizers.adamw:AdamW", "AdamW", ("beta1", *ADAPTIVE, "weight_decay")),
+        "adagrad": OptimizerEntry("rodflow.optimizers.adagrad:Adagrad", "Adagrad", ("epsilon",)),
+        "qhm": OptimizerEntry("rodflow.optimizers.qhm:QHM", "Quasi-hyperbolic momentum", ("beta1", "momentum_share")),
     }
 )
 """Step maps: gradient descent, the paper's eight optimizers, and three more."""
-
-WITHOUT_MOMENTUM = ("gd", "scalar_rmsprop", "rmsprop", "adagrad")
-WITH_MOMENTUM = tuple(name for name in OPTIMIZERS if name not in WITHOUT_MOMENTUM)
 
 FLOWS = Catalogue(
     {
@@ -140,7 +154,7 @@ FLOWS = Catalogue(
             "Central flow",
             "#D55E00",
             (0, (8, 1.5, 1.5, 1.5)),
-            models=WITHOUT_MOMENTUM,
+            momentum=False,
             competes=True,
         ),
         "central_unit_step": FlowEntry(
@@ -150,7 +164,7 @@ FLOWS = Catalogue(
             (0, (8, 1.5, 1.5, 1.5)),
             1.1,
             solver={"method": "midpoint", "step": 1.0},
-            models=WITHOUT_MOMENTUM,
+            momentum=False,
             competes=True,
         ),
         "central_momentum": FlowEntry(
@@ -158,7 +172,7 @@ FLOWS = Catalogue(
             "Central flow, phase space",
             "#882255",
             (0, (8, 1.5, 1.5, 1.5, 1.5, 1.5)),
-            models=WITH_MOMENTUM,
+            momentum=True,
             competes=True,
         ),
         "edge": FlowEntry(
@@ -192,7 +206,7 @@ ARCHITECTURES = Catalogue(
         "vit": Entry("rodflow.problems.architectures:ViT", "ViT"),
     }
 )
-"""Networks; the sizes of each are a section of ``rodflow.problems.sizes``."""
+"""Networks; the settings of each are a section of ``rodflow.config.schema.Sizes``."""
 
 LANDSCAPES = Catalogue(
     {
@@ -204,10 +218,22 @@ LANDSCAPES = Catalogue(
 """Toy losses in the plane."""
 
 
-def models(flow: str, optimizer: str) -> bool:
-    """Whether a flow models an optimizer: what ``Flow.supports`` says, for readers without torch."""
-    modelled = FLOWS.entries[flow].models
-    return modelled is None or optimizer in modelled
+def models(flow: str, optimizer: str, momentum: bool | None = None) -> bool:
+    """Whether a flow models an optimizer: what ``Flow.supports`` says, for readers without torch.
+
+    ``momentum``: whether an optimizer that is not in the catalogue has a first moment. A flow that is not models all.
+    """
+    if flow not in FLOWS:
+        return True
+    entry = FLOWS.entries[flow]
+    if optimizer in OPTIMIZERS:
+        momentum = OPTIMIZERS.entries[optimizer].momentum
+    return (entry.models is None or optimizer in entry.models) and entry.momentum in (None, momentum)
+
+
+def competes(flow: str) -> bool:
+    """Whether a flow is a model of other authors; an unknown one is not."""
+    return flow in FLOWS and FLOWS.entries[flow].competes
 
 
 def is_floor(flow: str) -> bool:

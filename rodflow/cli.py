@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rodflow import config as configuration
+from rodflow.catalogue import ARCHITECTURES
 from rodflow.config import Cell
 from rodflow.errors import InvalidInput, JobsFailed, JobsLeft, cut
 from rodflow.jobs.progress import start_log
@@ -16,7 +17,7 @@ from rodflow.jobs.progress import start_log
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The run's config, a YAML file.")]
-Architecture = Annotated[str, typer.Option(help="mlp, cnn or vit.")]
+Architecture = Annotated[str, typer.Option(help=f"One of the config's: {', '.join(ARCHITECTURES)}, or its own networks.")]
 Optimizer = Annotated[str, typer.Option(help="One of the config's optimizers.")]
 Seed = Annotated[int, typer.Option(help="Seed of the initial weights.", min=0, max=2**31 - 1)]
 Landscape = Annotated[str, typer.Option(help="One of the config's landscapes.")]

@@ -197,7 +197,7 @@ class Config(Strict):
     def compares(self) -> bool:
         """Whether a model of other authors runs in some cell."""
         flows = {flow for optimizer in self.optimizers for flow in self.flows_of(optimizer)}
-        return any(catalogue.FLOWS.entries[flow].competes for flow in flows)
+        return any(map(catalogue.competes, flows))
 
     @property
     def precision_studies(self) -> list[Cell]:
@@ -247,9 +247,10 @@ class Config(Strict):
             raise InvalidInput("optimizer", cell.optimizer, f"one with a learning rate: {known}")
 
     def hyperparameters_for(self, optimizer: str) -> dict[str, Any]:
-        """The shared hyperparameters, with this optimizer's own in their place."""
-        own = self.hyperparameters_of.get(optimizer)
-        return self.hyperparameters.model_dump() | ({} if own is None else own.model_dump(exclude_none=True))
+        """Those of the shared hyperparameters that this optimizer takes, with its own in their place."""
+        own, takes = self.hyperparameters_of.get(optimizer), set(catalogue.OPTIMIZERS.entries[optimizer].takes)
+        changes = {} if own is None else own.model_dump(include=takes, exclude_none=True)
+        return self.hyperparameters.model_dump(include=takes) | changes
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -160,6 +160,7 @@ def test_an_optimizers_own_hyperparameters_take_the_place_of_the_shared_ones():
     config = configuration.parse(smoke(hyperparameters={"beta1": 0.8}, hyperparameters_of=own))
     assert config.discrete_settings(MLP_ADAM)["hyperparameters"]["beta2"] == 0.9
     assert config.discrete_settings(MLP_ADAM)["hyperparameters"]["beta1"] == 0.8
-    assert config.discrete_settings(MLP_GD)["hyperparameters"]["beta2"] == 0.99
+    assert config.discrete_settings(MLP_GD)["hyperparameters"] == {}
+    assert config.hyperparameters_for("nadam")["beta2"] == 0.99
     with pytest.raises(InvalidInput, match=r"hyperparameters_of\.adam\.beta3"):
         configuration.parse(smoke(hyperparameters_of={"adam": {"beta3": 0.9}}))

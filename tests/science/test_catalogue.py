@@ -5,7 +5,8 @@ import torch
 from helpers.problems import SIZES, optimizer
 from torch import nn
 
-from rodflow.catalogue import ARCHITECTURES, FLOWS, LANDSCAPES, OPTIMIZERS, WITH_MOMENTUM, WITHOUT_MOMENTUM, label
+from rodflow.catalogue import ARCHITECTURES, FLOWS, LANDSCAPES, OPTIMIZERS, competes, is_floor, label, models
+from rodflow.config.schema import Hyperparameters
 from rodflow.flows.base import Flow
 from rodflow.optimizers.step_map import StepMap
 from rodflow.problems.landscapes import Landscape
@@ -23,7 +24,7 @@ def test_every_optimizer_loads(name):
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_every_flow_loads(name):
-    modelled = (FLOWS.entries[name].models or ("gd",))[0]
+    modelled = next(optimizer for optimizer in OPTIMIZERS if models(name, optimizer))
     flow = FLOWS[name](Objective(lambda w: w @ w / 2), optimizer(modelled))
     assert isinstance(flow, Flow)
     assert type(flow).__name__ == FLOWS.entries[name].target.partition(":")[2]
@@ -57,6 +58,33 @@ def test_what_is_not_there_is_refused():
             catalogue["mine"]
 
 
-def test_optimizers_with_momentum_carry_it():
-    carry = {name for name in OPTIMIZERS if optimizer(name).init(torch.ones(1)).m.numel()}
-    assert carry == set(WITH_MOMENTUM) and set(OPTIMIZERS) - carry == set(WITHOUT_MOMENTUM)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_what_an_optimizer_takes_changes_its_steps_and_nothing_else_does(name):
+    """Its state has a first moment where it takes that moment's decay."""
+    entry = OPTIMIZERS.entries[name]
+    assert entry.momentum == bool(optimizer(name).init(torch.ones(1)).m.numel())
+    w0, gradients = torch.ones(2, dtype=torch.float64), torch.tensor([[1.0, -2.0], [3.0, 0.5]], dtype=torch.float64)
+
+    def after_two_steps(**settings):
+        ours = OPTIMIZERS[name](learning_rate=0.1, **settings)
+        state = ours.init(w0)
+        for t, gradient in enumerate(gradients):
+            state = ours.step(state, gradient, t)
+        return state.w
+
+    others = {"beta1": 0.5, "beta2": 0.5, "epsilon": 0.1, "bias_correction": False}
+    others |= {"weight_decay": 0.3, "momentum_share": 0.2}
+    assert others.keys() == Hyperparameters.model_fields.keys()
+    for key, value in others.items():
+        if key in entry.takes:
+            assert not torch.equal(after_two_steps(**{key: value}), after_two_steps()), key
+        elif key in ("beta1", "beta2", "epsilon", "bias_correction"):  # which the whole family has as fields
+            assert torch.equal(after_two_steps(**{key: value}), after_two_steps()), key
+
+
+def test_an_optimizer_that_the_catalogue_does_not_have():
+    assert models("rod", "mine", momentum=True) and models("my_flow", "mine", momentum=True)
+    assert models("central", "mine", momentum=False) and not models("central", "mine", momentum=True)
+    assert models("central_momentum", "mine", momentum=True) and not models("central_momentum", "mine", momentum=False)
+    assert not models("edge", "mine", momentum=False)
+    assert not is_floor("my_flow") and not competes("my_flow")

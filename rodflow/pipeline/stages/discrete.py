@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -35,15 +34,14 @@ def cell_optimizer(config: Config, cell: Cell) -> StepMap:
 
     Raises: ``InvalidInput`` for one of its own hyperparameters that it does not have.
     """
-    kind, name = OPTIMIZERS[cell.optimizer], cell.optimizer
-    taken = {entry.name for entry in fields(kind) if entry.init}
+    name = cell.optimizer
     own = config.hyperparameters_of.get(name)
     for key, value in ({} if own is None else own.model_dump(exclude_none=True)).items():
-        if key not in taken:
+        if key not in OPTIMIZERS.entries[name].takes:
             raise InvalidInput(f"hyperparameters_of.{name}.{key}", value, f"nothing: {name} has no {key}")
-    settings = {key: value for key, value in config.hyperparameters_for(name).items() if key in taken}
     rate = config.learning_rates[cell.architecture][name]
-    step_map, chosen = kind(learning_rate=rate, **settings), config.schedule
+    step_map = OPTIMIZERS[name](learning_rate=rate, **config.hyperparameters_for(name))
+    chosen = config.schedule
     if chosen.kind == "constant":
         return step_map
     return Scheduled(step_map, schedule(chosen.kind, chosen.warmup, config.horizon, chosen.floor))
