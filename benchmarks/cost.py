@@ -13,19 +13,19 @@ from rodflow.catalogue import FLOWS, OPTIMIZERS
 from rodflow.config import Config
 from rodflow.flows.base import FlowDiverged
 from rodflow.jobs.process import set_up
-from rodflow.problems.datasets import Images
-from rodflow.problems.images import Problem, image_problem
+from rodflow.problems.datasets import Examples
+from rodflow.problems.networks import Problem, network_problem
 
 MODELS = ("stable", "rod", "drift_free_rod", "central")
 TIMED = ["gd", "rmsprop", "adam"]
 REPEATS = {"discrete": 9, "stable": 3, "rod": 1, "drift_free_rod": 5, "central": 1}
 
 
-def random_images(examples: int, channels: int = 3, side: int = 32, classes: int = 4) -> Images:
+def random_images(examples: int, channels: int = 3, side: int = 32, classes: int = 4) -> Examples:
     """Images of the right shape; what they show makes no difference to the cost."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(examples, channels, side, side, generator=generator)
-    return Images(x.numpy(), (torch.arange(examples) % classes).numpy(), classes)
+    return Examples(x.numpy(), (torch.arange(examples) % classes).numpy(), classes)
 
 
 def cell_costs(problem: Problem, optimizer: str, rate: float, models: tuple[str, ...]) -> list[dict]:
@@ -68,7 +68,7 @@ def architecture_costs(config: Config, architecture: str, optimizer: str, dtype:
     """``rows``: those of one architecture and optimizer at the config's sizes."""
     set_up(config.threads)
     sizes = getattr(config.sizes, architecture).model_dump()
-    problem = image_problem(
+    problem = network_problem(
         random_images(examples), architecture, sizes, config.loss, 0, getattr(torch, dtype), config.device
     )
     models = tuple(m for m in MODELS if m != "central" or FLOWS["central"].supports(OPTIMIZERS[optimizer](1.0)))

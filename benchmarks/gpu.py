@@ -14,7 +14,7 @@ from rodflow.config import Config
 from rodflow.flows.drift_free_rod import DriftFreeRod
 from rodflow.jobs.process import set_up
 from rodflow.optimizers.family import Adam
-from rodflow.problems.images import Problem, image_problem
+from rodflow.problems.networks import Problem, network_problem
 from rodflow.training.curvature import Curvature
 from rodflow.training.replay import COMPILE
 from rodflow.training.rounding import rounding_errors
@@ -39,7 +39,7 @@ def measured(config: Config, architecture: str, dtype: str, examples: int, compi
     images, sizes = random_images(examples), getattr(config.sizes, architecture).model_dump()
 
     def problem(setting: str) -> Problem:
-        return image_problem(
+        return network_problem(
             images, architecture, sizes, config.loss, 0, device=config.device, compile=setting, **DTYPES[dtype]
         )
 

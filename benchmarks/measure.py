@@ -15,7 +15,7 @@ import torch
 
 from rodflow.flows.base import Flow
 from rodflow.optimizers.step_map import StepMap
-from rodflow.problems.images import Problem
+from rodflow.problems.networks import Problem
 from rodflow.training.discrete import WINDOW_HALF_WIDTH, Window, train
 
 START, UNIT = 20, 16.0

@@ -11,7 +11,7 @@ from rodflow.flows.drift_free_rod import DriftFreeRod
 from rodflow.flows.integrate import integrate
 from rodflow.jobs.process import set_up
 from rodflow.optimizers.family import Adam
-from rodflow.problems.images import image_problem
+from rodflow.problems.networks import network_problem
 
 WIDTHS = (10, 70, 280, 520, 963, 1_700, 3_125)
 """Of both hidden layers of an MLP on 8x8 images, which then has from 1e3 to 1e7 weights."""
@@ -25,7 +25,7 @@ def unit(width: int, examples: int, chunk_size: int | None, threads: int) -> dic
     """Seconds of a unit of flow time and of a discrete step."""
     set_up(threads)
     images = random_images(examples, 1, 8)
-    problem = image_problem(images, "mlp", {"widths": (width, width)}, device="auto", chunk_size=chunk_size)
+    problem = network_problem(images, "mlp", {"widths": (width, width)}, device="auto", chunk_size=chunk_size)
     optimizer = Adam(RATE)
     timed = actions(problem, optimizer, {"flow": DriftFreeRod(problem.objective, optimizer)})
     for action in timed.values():
@@ -43,7 +43,7 @@ def unit(width: int, examples: int, chunk_size: int | None, threads: int) -> dic
 def span(steps: int, threads: int) -> dict:
     """Seconds of a whole integration of so many steps, recorded every 50."""
     set_up(threads)
-    problem = image_problem(random_images(1_000, 1, 8), "mlp", {"widths": (280, 280)}, device="auto")
+    problem = network_problem(random_images(1_000, 1, 8), "mlp", {"widths": (280, 280)}, device="auto")
     optimizer = Adam(RATE)
     window = window_at_start(problem, optimizer)
     begun = time.perf_counter()

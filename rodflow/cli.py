@@ -17,7 +17,9 @@ from rodflow.jobs.progress import start_log
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The run's config, a YAML file.")]
-Architecture = Annotated[str, typer.Option(help=f"One of the config's: {', '.join(ARCHITECTURES)}, or its own networks.")]
+Architecture = Annotated[
+    str, typer.Option(help=f"One of the config's: {', '.join(ARCHITECTURES)}, or its own networks.")
+]
 Optimizer = Annotated[str, typer.Option(help="One of the config's optimizers.")]
 Seed = Annotated[int, typer.Option(help="Seed of the initial weights.", min=0, max=2**31 - 1)]
 Landscape = Annotated[str, typer.Option(help="One of the config's landscapes.")]

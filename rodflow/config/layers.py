@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rodflow.config.own import Own
 from rodflow.config.schema import PLACES, Data, Sizes
 
 
@@ -38,8 +39,12 @@ def _problem(settings: Mapping[str, Any], architecture: Any) -> tuple[Any, ...]:
     """What the learning rates of an architecture were chosen for, defaults filled in; values as they are, unchecked."""
     data = _merged(Data().model_dump(), _section(settings, "data"))
     sizes = _merged(Sizes().model_dump(), _section(settings, "sizes"))
-    images = {key: value for key, value in data.items() if key not in PLACES}
-    return images, settings.get("loss", "mse"), sizes.get(architecture)
+    own = _merged(Own().model_dump(), _section(settings, "own"))
+    examples = {key: value for key, value in data.items() if key not in PLACES}
+    loss = settings.get("loss", "mse")
+    chosen = {"networks": architecture, "datasets": data["dataset"], "losses": loss}
+    parts = [_section(own, kind).get(name) if isinstance(name, str) else None for kind, name in chosen.items()]
+    return examples, loss, sizes.get(architecture), parts
 
 
 def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:

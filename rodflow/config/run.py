@@ -10,29 +10,29 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from rodflow import catalogue
+from rodflow.config.own import Own, Part, beside, own_names, require_names
 from rodflow.config.reader import read_yaml
 from rodflow.config.schema import (
+    DATASETS,
+    LOSSES,
     PLACES,
     Architecture,
     CellName,
-    Count,
     Data,
     FlowName,
     FlowPrecision,
     HyperparameterChanges,
     Hyperparameters,
     LandscapeName,
-    NotNegative,
+    LossName,
     OptimizerName,
-    Positive,
     Precision,
     ScheduleSettings,
-    Seed,
     Sharpness,
     Sizes,
     SolverSettings,
-    Strict,
 )
+from rodflow.config.values import Count, NotNegative, Positive, Seed, Strict
 from rodflow.errors import InvalidInput
 
 FLOAT32_EPSILON = 2.0**-23
@@ -46,6 +46,14 @@ STUDIED_FLOWS = ("stable", "drift_free_rod")
 """The flows that the precision study starts from each variant's own window."""
 LANDSCAPE_FLOWS = ("stable", "rod", "rod_one_column", "drift_free_rod")
 """The flows that start on each toy landscape."""
+BUILT_IN = {
+    "networks": catalogue.ARCHITECTURES,
+    "datasets": DATASETS,
+    "optimizers": catalogue.OPTIMIZERS,
+    "losses": LOSSES,
+    "flows": catalogue.FLOWS,
+}
+"""The names that no part of a user's own may take, by kind."""
 
 ANIMATED_LANDSCAPES = ("valley",)
 """The toy landscapes that have an animation, where a config has them."""
@@ -101,15 +109,18 @@ class Config(Strict):
     """Step at which all flows start; null: 20, plus 5 / (1 - beta1) with momentum."""
     record_interval: Count = 20
     """Steps between two records of sharpness, midpoints and errors."""
-    loss: Literal["mse", "cross_entropy"] = "mse"
-    """Half the squared distance to the one-hot target, or the cross-entropy; the mean over the examples."""
+    loss: LossName = "mse"
+    """mse, half the squared distance to the target (of labels: one-hot), cross_entropy or binary_cross_entropy, as the
+    mean over the examples; or one of ``own.losses``."""
     chunk_size: Count | None = None
     """Examples held in memory at once; null: all."""
     compile: Literal["auto", "off", "on"] = "auto"
     """How gradients are evaluated; auto: their operations replayed, on a GPU as a CUDA graph; on: fused by a compiler
     besides; off: as the network's code says."""
+    own: Own = Own()
+    """Parts of your own, by ``module:function``."""
     data: Data = Data()
-    """The images."""
+    """The examples."""
     sizes: Sizes = Sizes()
     """The networks' sizes."""
     hyperparameters: Hyperparameters = Hyperparameters()
@@ -135,6 +146,10 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _complete(self) -> Config:
+        require_names(self.own, BUILT_IN)
+        for optimizer in self.hyperparameters_of.keys() & self.own.optimizers.keys():
+            allowed = f"nothing: what {optimizer} takes is own.optimizers.{optimizer}.settings"
+            raise InvalidInput("hyperparameters_of", optimizer, allowed)
         for name in (
             "architectures",
             "optimizers",
@@ -185,7 +200,9 @@ class Config(Strict):
 
     def flows_of(self, optimizer: str) -> list[FlowName]:
         """The config's flows that model this optimizer: those that its cells have."""
-        return [flow for flow in self.flows if catalogue.models(flow, optimizer)]
+        own = self.own.optimizers.get(optimizer)
+        momentum = None if own is None else own.momentum
+        return [flow for flow in self.flows if catalogue.models(flow, optimizer, momentum)]
 
     @property
     def followed(self) -> dict[tuple[str, str, int, str], dict[str, Any]]:
@@ -246,8 +263,34 @@ class Config(Strict):
             known = ", ".join(rates[cell.architecture])
             raise InvalidInput("optimizer", cell.optimizer, f"one with a learning rate: {known}")
 
+    def parts(self, **names: str) -> dict[str, Part]:
+        """Those of the ``names``, by kind (``networks``, ``losses``, ...), that are parts of the user's own, by key."""
+        sections = {kind: getattr(self.own, kind) for kind in names}
+        return {f"own.{kind}.{name}": sections[kind][name] for kind, name in names.items() if name in sections[kind]}
+
+    def parts_of(self, cell: Cell) -> dict[str, Part]:
+        """The parts of the user's own that the discrete run of a cell takes; its examples come from a file."""
+        return self.parts(networks=cell.architecture, optimizers=cell.optimizer, losses=self.loss)
+
+    @property
+    def parts_used(self) -> dict[str, Part]:
+        """The parts of the user's own that some job of this config takes."""
+        cells = self.cells + self.precision_studies
+        used = [self.parts(datasets=self.data.dataset), *map(self.parts_of, cells)]
+        used += [self.parts(flows=flow) for cell in self.cells for flow in self.flows_of(cell.optimizer)]
+        return {key: part for parts in used for key, part in parts.items()}
+
+    def sizes_of(self, architecture: str) -> dict[str, Any]:
+        """The settings of a network: its section of ``sizes``, or those of the user's own."""
+        own = self.own.networks.get(architecture)
+        return getattr(self.sizes, architecture).model_dump(mode="json") if own is None else own.settings
+
     def hyperparameters_for(self, optimizer: str) -> dict[str, Any]:
-        """Those of the shared hyperparameters that this optimizer takes, with its own in their place."""
+        """Those of the shared hyperparameters that an optimizer takes, with its own in their place; the settings of the
+        user's own.
+        """
+        if optimizer in self.own.optimizers:
+            return self.own.optimizers[optimizer].settings
         own, takes = self.hyperparameters_of.get(optimizer), set(catalogue.OPTIMIZERS.entries[optimizer].takes)
         changes = {} if own is None else own.model_dump(include=takes, exclude_none=True)
         return self.hyperparameters.model_dump(include=takes) | changes
@@ -262,15 +305,22 @@ class Config(Strict):
         """This config without the place of its images, which differs between machines."""
         return self.model_copy(update={"data": self.data.model_copy(update=Data().model_dump(include=PLACES))})
 
+    @property
+    def data_settings(self) -> dict[str, Any]:
+        """All that the examples depend on, their code and the content of their file aside."""
+        return self.data.model_dump(mode="json") | _dumped(self.parts(datasets=self.data.dataset))
+
     def discrete_settings(self, cell: Cell) -> dict[str, Any]:
         """All that the discrete run of a cell depends on, its seed and code aside."""
         whole = self.settings
-        kept = ["data", "dtype", "device", "threads", "steps", "record_interval", "flow_start", "loss", "chunk_size"]
+        kept = ["dtype", "device", "threads", "steps", "record_interval", "flow_start", "loss", "chunk_size"]
         kept += ["compile", "perturbation", "sharpness", "schedule"]
         return {key: whole[key] for key in kept} | {
+            "data": self.data_settings,
             "hyperparameters": self.hyperparameters_for(cell.optimizer),
-            "sizes": whole["sizes"][cell.architecture],
+            "sizes": self.sizes_of(cell.architecture),
             "learning_rate": self.learning_rates[cell.architecture][cell.optimizer],
+            **_dumped(self.parts_of(cell)),
         }
 
     def flow_settings(self, cell: Cell, flow: str) -> dict[str, Any]:
@@ -280,6 +330,7 @@ class Config(Strict):
             "flow_dtype": self.flow_dtype,
             "maximum_sharpness": self.maximum_sharpness,
             "solver": {} if solver is None else solver.model_dump(exclude_none=True),
+            **_dumped(self.parts(flows=flow)),
         }
 
     def study_settings(self, cell: Cell) -> dict[str, Any]:
@@ -302,15 +353,19 @@ class Config(Strict):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+def _dumped(parts: dict[str, Part]) -> dict[str, Any]:
+    return {key: part.model_dump(mode="json") for key, part in parts.items()}
+
+
 def parse(settings: Any) -> Config:
-    """The config that ``settings``, a mapping, describes.
+    """The config that ``settings``, a mapping, describes. Modules of the user's own lie here if it does not say where.
 
     Raises: ``InvalidInput`` naming the first wrong key, its value and what is allowed.
     """
     if not isinstance(settings, dict):
         raise InvalidInput("config", settings, "a mapping of keys to values")
     try:
-        return Config.model_validate(settings)
+        return Config.model_validate(beside(settings, "config.yaml"), context=own_names(settings))
     except ValidationError as error:
         raise _refusal(error) from None
 
@@ -321,7 +376,7 @@ def _refusal(error: ValidationError) -> InvalidInput:
     where = [str(part) for part in first["loc"] if part != "[key]"]
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, InvalidInput):  # raised by a section's own check, which knows the keys below it
-        return InvalidInput(".".join([*where, cause.key]), cause.value, cause.allowed)
+        return InvalidInput(".".join(filter(None, [*where, cause.key])), cause.value, cause.allowed)
     allowed = first["msg"].removeprefix("Input should be ")
     if first["type"] == "missing":
         return InvalidInput(".".join(where), None, "a value (missing key)")
@@ -339,9 +394,17 @@ def _keys_of_section(where: tuple[int | str, ...]) -> list[str]:
     return list(section.model_fields)
 
 
+def read(path: str | Path) -> Any:
+    """The settings in a YAML config, not yet checked; ``own.folder`` is the file's, if it does not say another.
+
+    Raises: ``InvalidInput`` if it cannot be read.
+    """
+    return beside(read_yaml(path), path)
+
+
 def load(path: str | Path) -> Config:
     """Read a YAML config. Raises: ``InvalidInput`` if it cannot be read or holds what is not allowed."""
-    return parse(read_yaml(path))
+    return parse(read(path))
 
 
 def json_schema() -> str:

@@ -2,76 +2,68 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from rodflow import catalogue
+from rodflow.config.own import known, named
+from rodflow.config.values import Count, Decay, NotNegative, Number, PathName, Positive, Share, Strict
 from rodflow.errors import InvalidInput
 
+
+def cell_name(name: str, info: ValidationInfo) -> str:
+    """``architecture-optimizer``, of built-in ones or of the config's own parts."""
+    architectures = known("networks", catalogue.ARCHITECTURES, info)
+    optimizers = known("optimizers", catalogue.OPTIMIZERS, info)
+    architecture, _, optimizer = name.partition("-")
+    if architecture not in architectures or optimizer not in optimizers:
+        allowed = f"architecture-optimizer, of {', '.join(architectures)} and {', '.join(optimizers)}"
+        raise InvalidInput("", name, allowed)
+    return name
+
+
+DATASETS = ("digits", "cifar10", "npz")
+LOSSES = ("mse", "cross_entropy", "binary_cross_entropy")
 if TYPE_CHECKING:  # a type checker wants literal names, which here are those of the catalogue
     Architecture: TypeAlias = str
     OptimizerName: TypeAlias = str
     FlowName: TypeAlias = str
+    DatasetName: TypeAlias = str
+    LossName: TypeAlias = str
     LandscapeName: TypeAlias = str
     CellName: TypeAlias = str
 else:
-    Architecture = Literal[tuple(catalogue.ARCHITECTURES)]
-    OptimizerName = Literal[tuple(catalogue.OPTIMIZERS)]
-    FlowName = Literal[tuple(catalogue.FLOWS)]
+    Architecture = named("networks", catalogue.ARCHITECTURES)
+    OptimizerName = named("optimizers", catalogue.OPTIMIZERS)
+    FlowName = named("flows", catalogue.FLOWS)
+    DatasetName = named("datasets", DATASETS)
+    LossName = named("losses", LOSSES)
     LandscapeName = Literal[tuple(catalogue.LANDSCAPES)]
-    CellName = Annotated[
-        str, Field(pattern=f"^({'|'.join(catalogue.ARCHITECTURES)})-({'|'.join(catalogue.OPTIMIZERS)})$")
-    ]
+    CellName = Annotated[str, AfterValidator(cell_name)]
 Precision = Literal["float32", "float64"]
 FlowPrecision = Literal["float32", "float64", "mixed"]
 """Of a flow; mixed: its states in float64, the network's gradients in float32."""
-
-
-def number(value: Any) -> Any:
-    """Text such as ``1e-3`` as a number: YAML 1.1 alone does not read it as one."""
-    exponential = isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value, re.ASCII)
-    return float(value) if exponential else value
-
-
-Number = Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Decay = Annotated[Number, Field(ge=0, lt=1)]
-Share = Annotated[Number, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1, lt=2**31)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-PathName = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 PLACES = {"file", "folder"}
 """Keys of ``data`` that say where its images lie."""
 
 
-class Strict(BaseModel):
-    """A section that refuses unknown keys, and values of another type than it names: ``true`` is no number.
-
-    The text under a field describes it, here and in the JSON schema.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
 class Data(Strict):
-    """Which images, and how many of them."""
+    """Which examples, inputs and targets, and how many of them."""
 
-    dataset: Literal["digits", "cifar10"] = "digits"
-    """scikit-learn's digits, or CIFAR-10."""
+    dataset: DatasetName = "digits"
+    """scikit-learn's digits, CIFAR-10, a file (npz), or one of ``own.datasets``."""
     file: PathName | None = None
-    """CIFAR-10: an .npz with x_train, y_train, x_test, y_test; null: torchvision fetches the archive."""
+    """cifar10: an .npz with x_train, y_train, x_test, y_test (null: torchvision fetches it); npz: one with x and y."""
     folder: PathName = "data"
     """CIFAR-10: where a fetched archive is kept."""
     examples: Count = 300
-    """How many of the first images of the classes."""
+    """How many of the first examples, of the classes where targets are labels."""
     classes: list[Annotated[int, Field(ge=0, lt=2**31)]] | None = None
     """The labels that are used; null: all."""
     normalise: bool = True
-    """Whether each channel gets mean 0 and deviation 1."""
+    """Whether each channel of images, or feature of a table, gets mean 0 and deviation 1."""
 
     @model_validator(mode="after")
     def _classes_differ(self) -> Data:
@@ -80,11 +72,17 @@ class Data(Strict):
         return self
 
 
+Activation = Literal["gelu", "tanh", "silu", "softplus", "sigmoid", "relu"]
+"""Smooth but for relu, whose second derivative misses its kink: flows take second derivatives, central flow third."""
+
+
 class MLPSizes(Strict):
     """Sizes of the MLP."""
 
     widths: list[Count] = [32, 32]
     """Widths of the hidden layers."""
+    activation: Activation = "gelu"
+    """What stands between two layers."""
 
 
 class CNNSizes(Strict):
@@ -94,6 +92,8 @@ class CNNSizes(Strict):
     """Filters of each 3x3 convolution."""
     dense: Count = 16
     """Width of the dense layer."""
+    activation: Activation = "gelu"
+    """What stands between two layers."""
 
 
 class ViTSizes(Strict):
@@ -109,6 +109,8 @@ class ViTSizes(Strict):
     """Attention heads of a block."""
     hidden: Count = 32
     """Hidden width of a block's perceptron."""
+    activation: Activation = "gelu"
+    """What stands between the layers of a block's perceptron."""
 
 
 class Sizes(Strict):

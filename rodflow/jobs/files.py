@@ -256,13 +256,13 @@ def read_archive(path: str | Path) -> dict[str, np.ndarray]:
         return arrays
 
 
-def write_images(path: str | Path, x: np.ndarray, y: np.ndarray, classes: int) -> None:
-    """Images x ``[n, channels, side, side]``, labels y ``[n]`` and the number of classes as .npz."""
+def write_examples(path: str | Path, x: np.ndarray, y: np.ndarray, classes: int) -> None:
+    """Inputs x ``[n, ...]``, targets y and the number of classes, 0 where y are no labels, as .npz."""
     write_archive(path, {"x": x, "y": y, "classes": np.asarray(classes, np.int64)})
 
 
-def read_images(path: str | Path) -> tuple[np.ndarray, np.ndarray, int]:
-    """x, y and the number of classes of a prepared data set: what :func:`write_images` wrote, as float64 and int64.
+def read_examples(path: str | Path) -> tuple[np.ndarray, np.ndarray, int]:
+    """x, y and the number of classes of a prepared data set: what :func:`write_examples` wrote.
 
     Raises: ``InvalidInput`` if the file cannot be read, or holds another kind of numbers, another shape, numbers that
     are not finite, or labels that are none of the classes.
@@ -277,12 +277,16 @@ def read_images(path: str | Path) -> tuple[np.ndarray, np.ndarray, int]:
         # the stage compresses nothing: no array is larger than the file
         parts = read_npz(path, ("x", "y", "classes"), largest=os.path.getsize(path))
         x, y, classes = parts["x"], parts["y"], parts["classes"]
-        require(x.dtype == np.float64 and y.dtype == classes.dtype == np.int64, "x is float64, y and classes int64")
-        images = x.ndim == 4 and min(x.shape) > 0 and x.shape[2] == x.shape[3]
-        require(images, f"x is [n, channels, side, side], not {list(x.shape)}")
-        require(y.shape == x.shape[:1] and classes.shape == (), f"y is [{len(x)}], not {list(y.shape)}; classes is []")
+        require(classes.shape == () and classes.dtype == np.int64 and classes >= 0, "classes is a number of them")
+        require(x.dtype in (np.float64, np.int64), f"x is float64 or int64, not {x.dtype}")
+        require(x.ndim >= 2 and min(x.shape) > 0, f"x is [n, ...], not {list(x.shape)}")
         require(np.isfinite(x).all(), "x holds numbers that are not finite")
-        require(0 <= y.min() and y.max() < classes, f"labels from {y.min()} to {y.max()} of {classes} classes")
+        if classes:
+            require(y.dtype == np.int64 and y.shape == x.shape[:1], f"y is int64 [{len(x)}], not {list(y.shape)}")
+            require(0 <= y.min() and y.max() < classes, f"labels from {y.min()} to {y.max()} of {classes} classes")
+        else:
+            numbers = y.dtype == np.float64 and y.ndim == 2 and len(y) == len(x) and y.shape[1] > 0
+            require(numbers and np.isfinite(y).all(), f"y is finite float64 [{len(x)}, k], not {list(y.shape)}")
     return x, y, int(classes)
 
 

@@ -15,10 +15,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rodflow.catalogue import ARCHITECTURES, FLOWS, LANDSCAPES, OPTIMIZERS, Entry, FlowEntry
-from rodflow.config import Cell
+from rodflow.catalogue import ARCHITECTURES, FLOWS, LANDSCAPES, OPTIMIZERS, Catalogue, Entry, FlowEntry
+from rodflow.config import Cell, Config
+from rodflow.config.own import Part
 from rodflow.config.run import ANIMATED_FLOWS, LANDSCAPE_FLOWS
 from rodflow.measures.summaries import Provenance
+from rodflow.pipeline.own import folder_of
+from rodflow.pipeline.own_code import used, without_texts
 
 PACKAGE = Path(__file__).parents[1]
 IGNORED = (
@@ -28,6 +31,8 @@ IGNORED = (
     "rodflow.errors",
     "rodflow.jobs",
     "rodflow.pipeline.layout",
+    "rodflow.pipeline.own",
+    "rodflow.pipeline.own_code",
     "rodflow.pipeline.provenance",
 )
 """No result depends on these modules and packages, what they hold included: settings are a parameter of each rule, a
@@ -105,24 +110,11 @@ def modules_used(*modules: str) -> list[str]:
 @functools.cache
 def _code(module: str) -> bytes:
     """The code of a module without comments, docstrings and layout, with the ``DATA`` beside it."""
-    tree = _tree(module)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [statement for statement in body if not _is_text(statement)]  # type: ignore[attr-defined]
+    tree = without_texts(_tree(module))
     path = _file(module)
     assert path is not None
     data = sorted(file for file in path.parent.iterdir() if file.suffix in DATA)
     return b"\0".join([ast.dump(tree).encode(), *(file.name.encode() + b"\0" + file.read_bytes() for file in data)])
-
-
-def _is_text(statement: ast.AST) -> bool:
-    """Whether a statement is a docstring: a text that nothing is done with."""
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
 
 
 @functools.cache
@@ -143,14 +135,22 @@ def code_digest(*modules: str, entries: tuple[Entry, ...] = ()) -> str:
     return digest.hexdigest()[:16]
 
 
-def discrete_code(cell: Cell) -> str:
+def dataset_code(config: Config) -> str:
+    """The digest of the code that prepares the examples."""
+    parts = config.parts(datasets=config.data.dataset)
+    return _with_parts(config, parts, "rodflow.pipeline.stages.dataset")
+
+
+def discrete_code(config: Config, cell: Cell) -> str:
     """The digest of the code that trains a cell."""
-    return code_digest("rodflow.pipeline.stages.discrete", entries=_entries(cell))
+    return _with_parts(config, config.parts_of(cell), "rodflow.pipeline.stages.discrete", *_entries(cell))
 
 
-def flow_code(cell: Cell, flow: str) -> str:
+def flow_code(config: Config, cell: Cell, flow: str) -> str:
     """The digest of the code that integrates a flow of a cell."""
-    return code_digest("rodflow.pipeline.stages.flow", entries=(*_entries(cell), FLOWS.entries[flow]))
+    entries = (*_entries(cell), *_built_in(FLOWS, flow))
+    parts = config.parts_of(cell) | config.parts(flows=flow)
+    return _with_parts(config, parts, "rodflow.pipeline.stages.flow", *entries)
 
 
 def landscape_code(name: str) -> str:
@@ -159,14 +159,29 @@ def landscape_code(name: str) -> str:
     return code_digest("rodflow.pipeline.stages.landscape", entries=(LANDSCAPES.entries[name], *flows))
 
 
-def plane_code(cell: Cell) -> str:
+def plane_code(config: Config, cell: Cell) -> str:
     """The digest of the code that puts a cell's run and flows in its plane."""
     flows = (FLOWS.entries[flow] for flow in ANIMATED_FLOWS)
-    return code_digest("rodflow.pipeline.stages.plane", entries=(*_entries(cell), *flows))
+    return _with_parts(config, config.parts_of(cell), "rodflow.pipeline.stages.plane", *_entries(cell), *flows)
 
 
-def _entries(cell: Cell) -> tuple[Entry, Entry]:
-    return ARCHITECTURES.entries[cell.architecture], OPTIMIZERS.entries[cell.optimizer]
+def _entries(cell: Cell) -> tuple[Entry, ...]:
+    return *_built_in(ARCHITECTURES, cell.architecture), *_built_in(OPTIMIZERS, cell.optimizer)
+
+
+def _built_in(catalogue: Catalogue[Any], name: str) -> tuple[Entry, ...]:
+    return (catalogue.entries[name],) if name in catalogue else ()
+
+
+def _with_parts(config: Config, parts: dict[str, Part], stage: str, *entries: Entry) -> str:
+    """The digest of a stage, and of what the parts of a user's own that it takes use, of theirs and of this package."""
+    uses = {part.function: used(part.function, folder_of(config.own)) for part in parts.values()}
+    modules = {module for use in uses.values() for module in use.library if _file(module)}
+    digest = code_digest(stage, *sorted(modules), entries=entries)
+    if not parts:
+        return digest
+    code = {function: use.code for function, use in uses.items()}
+    return hashlib.sha256(json.dumps([digest, code], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def fingerprint(settings: dict[str, Any], code: str, inputs: Iterable[str | Path] = ()) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_OF_IMAGES = ("Problem", "cifar10", "digits", "image_problem", "resolve_device")
+_LATER = ("Problem", "cifar10", "digits", "network_problem", "resolve_device")
 
 
 def __getattr__(name: str) -> Any:
     """``rf.problems.digits`` and the like, loaded when first used: they need torch."""
-    if name in _OF_IMAGES:
-        return getattr(importlib.import_module("rodflow.problems.images"), name)
+    if name in _LATER:
+        return getattr(importlib.import_module("rodflow.problems.networks"), name)
     raise AttributeError(f"module 'rodflow.problems' has no attribute {name!r}")

@@ -1,9 +1,10 @@
-"""Labelled images: scikit-learn's digits (embedded) and CIFAR-10 (a file of the user's, or fetched and verified)."""
+"""Examples to learn: scikit-learn's digits (embedded), CIFAR-10 (a file, or fetched and verified), or a user's file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,15 +14,25 @@ from rodflow.jobs.files import read_npz, refused_as
 FORMAT = "an .npz file with x_train, y_train, x_test, y_test"
 LARGEST_PART = 2**28
 """Bytes of the largest array of a CIFAR-10 file that is read: 87,000 images, and there are 60,000."""
+LARGEST_ARRAY = 2**33
+"""Bytes of the largest array of another file that is read."""
 
 
 @dataclass(frozen=True)
-class Images:
-    """Images x ``[n, channels, side, side]`` float64, normalised by channel; labels y ``[n]`` int64 in 0..classes-1."""
+class Examples:
+    """Inputs x ``[n, ...]``, float64, or int64 for whole numbers such as tokens; targets y.
+
+    y are labels ``[n]``, int64 in 0..classes-1, or, where ``classes`` is 0, numbers ``[n, k]`` float64.
+    """
 
     x: np.ndarray
     y: np.ndarray
     classes: int
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs a network has to have: one a class, or one a target."""
+        return self.classes or self.y.shape[1]
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
@@ -77,25 +88,69 @@ def _fetch_cifar10(folder: str) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(data.data).transpose(0, 3, 1, 2) / 255.0, np.asarray(data.targets, dtype=np.int64)
 
 
+def npz(file: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """x ``[n, ...]`` and y ``[n]`` or ``[n, k]`` of an .npz file, which is never unpickled.
+
+    Raises: ``InvalidInput`` if the file is missing or cannot be read.
+    """
+    wanted = "an .npz file with x [n, ...] and y [n] or [n, k]"
+    if file is None or not Path(file).is_file():
+        raise InvalidInput("data.file", file, wanted + (" (this file does not exist)" if file else ""))
+    with refused_as(file, wanted, key="data.file"):
+        parts = read_npz(file, ("x", "y"), LARGEST_ARRAY)
+    return parts["x"], parts["y"]
+
+
+def checked(x: Any, y: Any, key: str, value: object) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs x ``[n, ...]`` and targets y ``[n]`` or ``[n, k]`` as arrays; x ``[n]`` is a table of one feature.
+
+    Raises: ``InvalidInput`` naming ``key`` and its ``value`` where they are none of finite numbers, or do not fit.
+    """
+
+    def require(holds: bool, said: str) -> None:
+        if not holds:
+            raise InvalidInput(key, value, f"inputs x [n, ...] and targets y [n] or [n, k], finite numbers ({said})")
+
+    x, y = np.asarray(x), np.asarray(y)
+    for name, part in (("x", x), ("y", y)):
+        require(part.dtype.kind in "fiub", f"{name} is {part.dtype}")
+        require(part.ndim > 0 and part.size > 0, f"{name} is {list(part.shape)}")
+        require(bool(np.isfinite(part).all()), f"{name} holds numbers that are not finite")
+    require(y.ndim <= 2 and len(x) == len(y), f"x is {list(x.shape)}, y {list(y.shape)}")
+    return (x[:, None] if x.ndim == 1 else x), y
+
+
 def select(
     x: np.ndarray, y: np.ndarray, examples: int, classes: list[int] | None = None, normalise: bool = True
-) -> Images:
-    """The first ``examples`` images of the given classes, relabelled 0, 1, ..., each channel to mean 0 and deviation 1.
+) -> Examples:
+    """The first ``examples``, prepared. Labels, which are whole numbers y ``[n]``, become 0, 1, ... in the order of
+    ``classes``, of which alone examples are taken; other targets become ``[n, k]`` float64.
 
-    Raises: ``InvalidInput`` for a class that does not occur, or fewer images than asked for.
+    Normalised, each channel of images ``[n, channels, ...]``, each feature of a table ``[n, k]``, and grey images
+    ``[n, height, width]`` as a whole, get mean 0 and deviation 1 over the chosen examples; a constant becomes 0. Not
+    normalised, inputs of signed whole numbers stay such (tokens); all others are float64.
+
+    Raises: ``InvalidInput`` for a class that does not occur, classes of targets that are no labels, or fewer examples
+    than asked for.
     """
-    present = sorted(set(y.tolist()))
+    labelled = y.ndim == 1 and y.dtype.kind in "iub"
+    if classes is not None and not labelled:
+        raise InvalidInput("data.classes", classes, "null: these targets are no labels")
+    present = sorted(set(y.astype(np.int64).tolist())) if labelled else []
     wanted = present if classes is None else classes
     unknown = [c for c in wanted if c not in present]
     if unknown:
         raise InvalidInput("data.classes", unknown, f"classes among {present}")
-    chosen = np.flatnonzero(np.isin(y, wanted))
-    allowed = f"at most {len(chosen)}, the images of classes {wanted}"
-    examples = whole_number("data.examples", examples, allowed, least=1, most=len(chosen))
+    chosen = np.flatnonzero(np.isin(y, wanted)) if labelled else np.arange(len(y))
+    of = f", the examples of classes {wanted}" if labelled else ""
+    examples = whole_number("data.examples", examples, f"at most {len(chosen)}{of}", least=1, most=len(chosen))
     chosen = chosen[:examples]
-    x = x[chosen].astype(np.float64)
+    x = x[chosen].astype(np.int64 if x.dtype.kind == "i" and not normalise else np.float64)
     if normalise:
-        mean, deviation = x.mean((0, 2, 3), keepdims=True), x.std((0, 2, 3), keepdims=True)
+        over = tuple(axis for axis in range(x.ndim) if axis != 1 or x.ndim == 3)
+        mean, deviation = x.mean(over, keepdims=True), x.std(over, keepdims=True)
         x = (x - mean) / np.maximum(deviation, 1e-12)
-    labels = np.array([wanted.index(label) for label in y[chosen]], dtype=np.int64)
-    return Images(x, labels, len(wanted))
+    if labelled:
+        place = {label: i for i, label in enumerate(wanted)}
+        return Examples(x, np.array([place[int(label)] for label in y[chosen]], dtype=np.int64), len(wanted))
+    return Examples(x, y[chosen].astype(np.float64).reshape(len(chosen), -1), 0)

@@ -118,7 +118,7 @@ def remake(config: Config, target: str, *changes: str) -> str:
 
 def given_images(config: Config) -> list[str]:
     """What a command says of the images, if they do not come with the project."""
-    return [] if config.data.dataset == "digits" else ["""'data={"file": "my.npz"}'"""]
+    return [] if config.data.dataset in ("digits", *config.own.datasets) else ["""'data={"file": "my.npz"}'"""]
 
 
 @functools.cache
@@ -275,12 +275,12 @@ def markdown(rows: list[Claim], config: Config, errors: pd.DataFrame, source: st
         }
         for row in rows
     ]
-    data, sizes = config.data, config.sizes.model_dump()
+    data = config.data
     settings = (
         f"{len(config.architectures)} architectures x {len(config.optimizers)} optimizers, "
         f"{config.seeds_named}, "
         f"{data.examples} examples of {data.dataset}, {config.loss} loss, {config.steps} full-batch steps; "
-        + "; ".join(f"{name} with {_sizes(sizes[name])}" for name in config.architectures)
+        + "; ".join(f"{name}{_sizes(config.sizes_of(name))}" for name in config.architectures)
     )
     parts = [
         "# Replication",
@@ -301,9 +301,10 @@ def markdown(rows: list[Claim], config: Config, errors: pd.DataFrame, source: st
     return "\n\n".join(parts) + "\n"
 
 
-def _sizes(sizes: dict[str, int | list[int]]) -> str:
-    """Such as "filters 4, 8 and dense 16"."""
-    return " and ".join(f"{key} {', '.join(map(str, v)) if isinstance(v, list) else v}" for key, v in sizes.items())
+def _sizes(sizes: dict[str, Any]) -> str:
+    """Such as " with filters 4, 8 and dense 16"; empty for a network without any."""
+    said = [f"{key} {', '.join(map(str, v)) if isinstance(v, list) else v}" for key, v in sizes.items()]
+    return f" with {' and '.join(said)}" if said else ""
 
 
 def _rules() -> str:

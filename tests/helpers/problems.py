@@ -14,7 +14,7 @@ from rodflow.optimizers.family import Optimizer
 from rodflow.optimizers.step_map import State
 from rodflow.problems import landscapes
 from rodflow.problems.architectures import build
-from rodflow.problems.images import Problem, digits
+from rodflow.problems.networks import Problem, digits
 from rodflow.training.discrete import Window
 from rodflow.training.objective import Objective, flat_parameters
 
@@ -129,7 +129,7 @@ def network(architecture: str = "mlp", criterion: str = "mse", examples: int = 7
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(examples, 1, 4, 4, generator=generator, dtype=torch.float64)
     y = torch.arange(examples) % classes
-    module = build(architecture, 1, 4, classes, 3, **SIZES[architecture])
+    module = build(architecture, (1, 4, 4), classes, 3, **SIZES[architecture])
     # initial biases and gains are special points (equal, or zero): move off them
     w0 = flat_parameters(module)
     w0 = w0 + 0.1 * torch.randn(len(w0), generator=generator, dtype=torch.float64)

@@ -22,7 +22,7 @@ from benchmarks.scaling import unit
 from rodflow.catalogue import FLOWS
 from rodflow.config import load
 from rodflow.errors import InvalidInput
-from rodflow.problems.images import Problem
+from rodflow.problems.networks import Problem
 
 
 def test_costs_of_one_cell():

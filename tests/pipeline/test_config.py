@@ -1,6 +1,7 @@
 """The config: what is accepted, and what is refused by key, value and what is allowed."""
 
 import json
+from typing import get_args
 
 import pytest
 import yaml
@@ -10,8 +11,10 @@ from rodflow import config as configuration
 from rodflow.catalogue import ARCHITECTURES, FLOWS, LANDSCAPES, OPTIMIZERS
 from rodflow.config import Cell
 from rodflow.config.run import VARIANTS
-from rodflow.config.schema import Sizes
+from rodflow.config.schema import Activation, Sizes
 from rodflow.errors import InvalidInput
+from rodflow.problems.architectures import ACTIVATIONS
+from rodflow.training.losses import LOSSES
 
 MLP_GD, MLP_ADAM = Cell("mlp", "gd", 0), Cell("mlp", "adam", 0)
 
@@ -36,9 +39,11 @@ def test_names_in_the_schema_are_those_of_the_code():
         ("optimizers", OPTIMIZERS),
         ("architectures", ARCHITECTURES),
         ("flows", FLOWS),
-        ("landscapes", LANDSCAPES),
     ):
-        assert properties[key]["items"]["enum"] == list(names)
+        assert properties[key]["items"]["anyOf"][0]["enum"] == list(names)
+    assert properties["landscapes"]["items"]["enum"] == list(LANDSCAPES)
+    assert properties["loss"]["anyOf"][0]["enum"] == list(LOSSES)
+    assert list(get_args(Activation)) == list(ACTIVATIONS)
     assert set(Sizes.model_fields) == set(ARCHITECTURES)
 
 

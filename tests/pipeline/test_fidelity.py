@@ -14,7 +14,7 @@ from rodflow.catalogue import FLOWS
 from rodflow.flows.integrate import integrate
 from rodflow.measures.constants import ONSET
 from rodflow.measures.fidelity import FIDELITY_COLUMNS, fidelity, fidelity_row
-from rodflow.problems.images import digits
+from rodflow.problems.networks import digits
 from rodflow.report.figures import fidelity as figure
 from rodflow.report.figures.style import save
 from rodflow.report.summary import fidelity_in_brief

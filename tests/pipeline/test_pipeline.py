@@ -19,7 +19,7 @@ from rodflow.config import Cell
 from rodflow.pipeline.run_file import save
 from rodflow.pipeline.stages import discrete as discrete_stage
 from rodflow.pipeline.stages.tables import warned
-from rodflow.problems.images import resolve_device
+from rodflow.problems.networks import resolve_device
 from rodflow.training.discrete import Window, train
 from rodflow.training.run_file import load
 

@@ -19,7 +19,7 @@ from helpers.checkout import ROOT, smoke
 from matplotlib.figure import Figure
 
 from rodflow import config as configuration
-from rodflow.jobs.files import write_arrays, write_images, write_json, write_table, write_text
+from rodflow.jobs.files import write_arrays, write_examples, write_json, write_table, write_text
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.report.figures import style
 
@@ -42,7 +42,7 @@ WRITERS = {
     "text.md": lambda path, n: write_text(path, "x" * n),
     "summary.json": lambda path, n: write_json(path, {"key": "x" * n}),
     "run.h5": lambda path, n: write_arrays(path, {"loss": np.zeros(n)}, {"threshold": 2.0}),
-    "images.npz": lambda path, n: write_images(path, np.zeros((n // 64 + 1, 1, 8, 8)), np.zeros(n // 64 + 1, int), 1),
+    "images.npz": lambda path, n: write_examples(path, np.zeros((n // 64 + 1, 1, 8, 8)), np.zeros(n // 64 + 1, int), 1),
     "table.csv": lambda path, n: write_table(path, TABLE.iloc[:n]),
     "table.parquet": lambda path, n: write_table(path, TABLE.iloc[:n]),
     "figure.png": lambda path, n: style.save(drawn(n), [path]),

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from rodflow import config as configuration
 from rodflow.config import Cell
 from rodflow.errors import InvalidInput
-from rodflow.jobs.files import read_images, write_images
+from rodflow.jobs.files import read_examples, write_examples
 from rodflow.pipeline.run_file import save
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
@@ -223,7 +223,7 @@ def test_a_pickle_is_no_data_file(tmp_path, content):
     for name in ("images.npz", "images.npy", "images.pkl"):
         path = tmp_path / name
         path.write_bytes(content)
-        for read in (lambda path: datasets.cifar10(str(path)), read_images, load):
+        for read in (lambda path: datasets.cifar10(str(path)), read_examples, load):
             with pytest.raises(InvalidInput, match=name):
                 read(path)
 
@@ -234,7 +234,7 @@ def prepared_arrays() -> dict[str, np.ndarray]:
 
 
 def prepared_is_right(path: Path) -> None:
-    read = read_unless_refused(read_images, path)
+    read = read_unless_refused(read_examples, path)
     if read is None:
         return
     x, y, classes = read
@@ -254,9 +254,9 @@ def test_prepared_data_sets(tmp_path, content):
 @given(st.data())
 def test_damaged_prepared_data_sets_are_refused_or_whole(tmp_path, data):
     path, arrays = tmp_path / "dataset.npz", prepared_arrays()
-    write_images(path, **arrays | {"classes": 3})
+    write_examples(path, **arrays | {"classes": 3})
     path.write_bytes(damaged(data.draw, path.read_bytes()))
-    read = read_unless_refused(read_images, path)
+    read = read_unless_refused(read_examples, path)
     if read is not None:
         np.testing.assert_array_equal(read[0], arrays["x"])
         np.testing.assert_array_equal(read[1], arrays["y"])
@@ -507,7 +507,7 @@ def test_prepare_refuses_a_damaged_file_and_leaves_nothing(tmp_path):
     content = path.read_bytes()
     config = configuration.parse(SMOKE | {"data": {"dataset": "cifar10", "file": str(path), "examples": 6}})
     prepare(config, tmp_path / "whole" / "dataset.npz")
-    assert read_images(tmp_path / "whole" / "dataset.npz")[0].shape == (6, 3, 32, 32)
+    assert read_examples(tmp_path / "whole" / "dataset.npz")[0].shape == (6, 3, 32, 32)
     path.write_bytes(content[:-30])
     with pytest.raises(InvalidInput):
         prepare(config, tmp_path / "out" / "dataset.npz")

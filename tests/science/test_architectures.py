@@ -8,7 +8,7 @@ from torch.func import grad, jvp
 
 from rodflow.errors import InvalidInput
 from rodflow.problems.architectures import Attention, LayerNorm, build
-from rodflow.problems.images import digits, resolve_device
+from rodflow.problems.networks import digits, resolve_device
 from rodflow.training.objective import Objective, flat_parameters
 
 ARCHITECTURES = ["mlp", "cnn", "vit"]
@@ -84,7 +84,7 @@ def test_layer_norm_third_derivative():
 def test_seed_fixes_the_weights(architecture):
     before = torch.random.get_rng_state()
     first, again, other = (
-        flat_parameters(build(architecture, 1, 4, 3, seed, **SIZES[architecture])) for seed in (1, 1, 2)
+        flat_parameters(build(architecture, (1, 4, 4), 3, seed, **SIZES[architecture])) for seed in (1, 1, 2)
     )
     assert first.dtype == torch.float64
     assert torch.equal(first, again)
@@ -101,7 +101,7 @@ def test_examples_do_not_see_each_other(architecture):
 
 
 def test_vit_patches_are_squares_of_the_image():
-    module = build("vit", 2, 4, 3, 0, patch=2, width=4, depth=0, heads=1, hidden=4)
+    module = build("vit", (2, 4, 4), 3, 0, patch=2, width=4, depth=0, heads=1, hidden=4)
     x = torch.arange(32, dtype=torch.float64).reshape(1, 2, 4, 4)
     seen = []
     module.embedding.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -121,7 +121,7 @@ def test_vit_patches_are_squares_of_the_image():
 )
 def test_bad_sizes_are_refused(architecture, sizes, key):
     with pytest.raises(InvalidInput) as caught:
-        build(architecture, 1, 4, 3, 0, **(SIZES.get(architecture, {}) | sizes))
+        build(architecture, (1, 4, 4), 3, 0, **(SIZES.get(architecture, {}) | sizes))
     assert caught.value.key == key
 
 

@@ -32,7 +32,7 @@ def test_every_flow_loads(name):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_architecture_loads(name):
-    module = ARCHITECTURES[name](1, 4, 3, **SIZES[name])
+    module = ARCHITECTURES[name]((1, 4, 4), 3, **SIZES[name])
     assert isinstance(module, nn.Module)
     assert module(torch.ones(2, 1, 4, 4)).shape == (2, 3)
 

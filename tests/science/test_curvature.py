@@ -7,7 +7,7 @@ import torch
 from helpers.problems import SIZES, network, optimizer, quadratic
 
 from rodflow.catalogue import OPTIMIZERS
-from rodflow.problems.images import digits
+from rodflow.problems.networks import digits
 from rodflow.training import curvature as module
 from rodflow.training.curvature import Curvature
 from rodflow.training.discrete import train

@@ -34,7 +34,7 @@ from rodflow.flows.integrate import integrate, trajectory
 from rodflow.flows.rod import RodFlow
 from rodflow.flows.stable import StableFlow
 from rodflow.optimizers.step_map import State, StepMap
-from rodflow.problems.images import digits
+from rodflow.problems.networks import digits
 from rodflow.training.discrete import train
 from rodflow.training.objective import Objective
 

@@ -16,7 +16,7 @@ from rodflow.flows.dynamics import Dynamics
 from rodflow.flows.integrate import integrate
 from rodflow.flows.stable import StableFlow
 from rodflow.optimizers.schedules import KINDS, Scheduled, constant, cosine, schedule, warmup, warmup_cosine
-from rodflow.problems.images import digits
+from rodflow.problems.networks import digits
 from rodflow.training.discrete import train
 
 STEPS, WARMUP, FLOOR = 40, 12, 0.2

@@ -8,7 +8,7 @@ sys.path.insert(0, workflow.basedir)
 from rodflow import config as configuration
 from rodflow.config import Cell
 from rodflow.config.layers import layered
-from rodflow.config.reader import plain_scalars, read_yaml
+from rodflow.config.reader import plain_scalars
 from rodflow.config.run import ANIMATED_LANDSCAPES, STUDIED_FLOWS, VARIANTS
 from rodflow.errors import InvalidInput
 from rodflow.jobs import gpu
@@ -23,7 +23,15 @@ from rodflow.pipeline.layout import (
     steps_file,
     study_file,
 )
-from rodflow.pipeline.provenance import code_digest, discrete_code, flow_code, landscape_code, plane_code
+from rodflow.pipeline.own import require_parts
+from rodflow.pipeline.provenance import (
+    code_digest,
+    dataset_code,
+    discrete_code,
+    flow_code,
+    landscape_code,
+    plane_code,
+)
 
 try:
     # Snakemake merges these too, but takes what changes a value silently: a key given twice, rates of other images
@@ -35,9 +43,11 @@ try:
             raise InvalidInput(name, said, "true or false")
         switches[name] = str(said).lower() == "true"
     INCOMPLETE, OVERWRITE = switches.values()
-    CONFIG = configuration.parse(layered([*map(read_yaml, workflow.configfiles), typed]))
+    CONFIG = configuration.parse(layered([*map(configuration.read, workflow.configfiles), typed]))
     RESULTS = f"results/{CONFIG.run}"
     THERE = found(CONFIG, RESULTS, INCOMPLETE)
+    if not INCOMPLETE:
+        require_parts(CONFIG)
 except InvalidInput as error:
     raise WorkflowError(f"config: {error}")
 

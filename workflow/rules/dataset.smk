@@ -1,4 +1,4 @@
-# The images that the config asks for
+# The examples that the config asks for
 
 
 rule dataset:
@@ -19,7 +19,7 @@ rule dataset:
         runtime=30,
     params:
         config=CONFIG_FILE,
-        settings=CONFIG.data.model_dump(mode="json"),
-        code=code_digest("rodflow.pipeline.stages.dataset"),
+        settings=CONFIG.data_settings,
+        code=dataset_code(CONFIG),
     shell:
         "python -m rodflow dataset --config {params.config} --output {output.images} 2> {log}"

@@ -24,7 +24,7 @@ rule discrete:
     params:
         config=CONFIG_FILE,
         settings=lambda wildcards: CONFIG.variant(variant_of(wildcards)).discrete_settings(cell_of(wildcards)),
-        code=lambda wildcards: discrete_code(cell_of(wildcards)),
+        code=lambda wildcards: discrete_code(CONFIG, cell_of(wildcards)),
         variant=option_of_variant,
     shell:
         "OMP_NUM_THREADS={threads} python -m rodflow discrete --config {params.config} {params.variant}"

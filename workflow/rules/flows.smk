@@ -25,7 +25,7 @@ rule flow:
         settings=lambda wildcards: CONFIG.variant(variant_of(wildcards)).flow_settings(
             cell_of(wildcards), wildcards.flow
         ),
-        code=lambda wildcards: flow_code(cell_of(wildcards), wildcards.flow),
+        code=lambda wildcards: flow_code(CONFIG, cell_of(wildcards), wildcards.flow),
         variant=option_of_variant,
     shell:
         "OMP_NUM_THREADS={threads} python -m rodflow flow --config {params.config} {params.variant}"

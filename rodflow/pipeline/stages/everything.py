@@ -23,6 +23,7 @@ from rodflow.pipeline.layout import (
     plane_file,
     study_file,
 )
+from rodflow.pipeline.own import require_parts
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.flow import run_flow
@@ -55,6 +56,7 @@ def run_everything(
         for variant in VARIANTS:
             jobs += jobs_left(config, results, cell, STUDIED_FLOWS, variant)
     if jobs:
+        require_parts(config)
         _require_images(config, results / "dataset.npz")
     for landscape in config.landscapes:
         output = landscape_file(results, landscape)
@@ -77,7 +79,7 @@ def _there(files: list[Path], settings: dict[str, Any] | None = None) -> str:
 
 
 def _require_images(config: Config, dataset: Path) -> None:
-    if not _there([dataset], config.data.model_dump(mode="json")):
+    if not _there([dataset], config.data_settings):
         prepare(config, dataset)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import fields, replace
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 
 from rodflow.catalogue import FLOWS
 from rodflow.config import Cell, Config
+from rodflow.config.own import Own
 from rodflow.errors import InvalidInput
 from rodflow.flows.base import Flow, Solver
 from rodflow.flows.integrate import FlowRun, integrate
@@ -22,25 +24,29 @@ from rodflow.measures.summaries import FlowSummary
 from rodflow.optimizers.step_map import StepMap
 from rodflow.pipeline.layout import checkpoint_file
 from rodflow.pipeline.memory import naming_chunk_size
+from rodflow.pipeline.own import call
 from rodflow.pipeline.provenance import fingerprint, flow_code, provenance
 from rodflow.pipeline.run_file import load_once, require_fit
 from rodflow.pipeline.stages.discrete import cell_optimizer, cell_problem, start_step
 from rodflow.training.objective import Cost, Objective
 
 
-def build_flow(name: str, objective: Objective, optimizer: StepMap, settings: dict[str, Any]) -> Flow:
+def build_flow(
+    name: str, objective: Objective, optimizer: StepMap, settings: dict[str, Any], own: Own | None = None
+) -> Flow:
     """The flow of that name, its default solver changed by ``settings``; what a solver does not have goes to the flow.
 
-    Raises: ``InvalidInput`` for a setting that neither has.
+    ``own``: parts of the user's own, among which the name may be. Raises: ``InvalidInput`` for a setting that neither
+    solver nor flow has.
     """
-    kind = FLOWS[name]
+    kind = partial(call, own, "flows", name, Flow) if own and name in own.flows else FLOWS[name]
     of_solver = {key: value for key, value in settings.items() if key in {field.name for field in fields(Solver)}}
-    own = {key: value for key, value in settings.items() if key not in of_solver}
+    of_flow = {key: value for key, value in settings.items() if key not in of_solver}
     known = signature(kind).parameters
-    for key, value in own.items():
+    for key, value in of_flow.items():
         if key not in known:
             raise InvalidInput(f"solvers.{name}.{key}", value, f"nothing: {name} has no {key}")
-    flow = kind(objective, optimizer, **own)
+    flow: Flow = kind(objective, optimizer, **of_flow)
     flow.solver = replace(flow.solver, **of_solver)
     return flow
 
@@ -58,11 +64,13 @@ def run_flow(config: Config, cell: Cell, flow: str, dataset: Path, discrete: Pat
     require_fit(run, discrete, problem.w0.numel(), step_map.threshold, start, config.steps, config.record_interval)
     device = str(problem.w0.device)
     key = fingerprint(
-        {"cell": cell, "flow": flow, "settings": settings, "device": device}, flow_code(cell, flow), [dataset, discrete]
+        {"cell": cell, "flow": flow, "settings": settings, "device": device},
+        flow_code(config, cell, flow),
+        [dataset, discrete],
     )
     with Checkpoint(checkpoint_file(output), key, config.checkpoint_seconds) as checkpoint:
         if start in run.windows:
-            model = build_flow(flow, problem.objective, step_map, solver)
+            model = build_flow(flow, problem.objective, step_map, solver, config.own)
             result = integrate(
                 model,
                 run.window(start),

@@ -1,4 +1,4 @@
-"""A network on labelled images: the objective, and the weights from which training starts."""
+"""A network on examples: the objective, and the weights from which training starts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rodflow.config.schema import Sizes
 from rodflow.errors import InvalidInput
 from rodflow.jobs.progress import log
 from rodflow.problems import architectures, datasets
+from rodflow.training.losses import Loss
 from rodflow.training.objective import Objective, flat_parameters
 from rodflow.training.replay import Compile
 from rodflow.training.tensors import require_device, require_dtype
@@ -46,32 +47,46 @@ def resolve_device(device: str, flops: Callable[[], float]) -> torch.device:
     return require_device("cpu" if device == "auto" else device)
 
 
-def image_problem(
-    images: datasets.Images,
-    architecture: str,
+def network_problem(
+    examples: datasets.Examples,
+    network: str | architectures.Network,
     sizes: dict[str, Any] | None = None,
-    loss: str = "mse",
+    loss: str | Loss = "mse",
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     device: str = "auto",
     chunk_size: int | None = None,
     compile: Compile = "auto",
     gradient_dtype: torch.dtype | None = None,
+    reduction: str = "sum",
 ) -> Problem:
-    """A network on images. The same ``seed`` gives the same initial weights, rounded to ``dtype``; the network is
+    """A network on examples. The same ``seed`` gives the same initial weights, rounded to ``dtype``; the network is
     evaluated in ``gradient_dtype``, if that is given, and else in ``dtype`` too.
+
+    ``network``: a name of ``ARCHITECTURES``, or a function, as in :func:`rodflow.problems.architectures.build`;
+    ``sizes``: its keyword arguments, which for a name are the config's defaults if left out. ``loss`` and
+    ``reduction``: as in :meth:`Objective.from_module`.
+
+    Raises: ``InvalidInput`` for a network or a loss that the examples do not fit.
     """
-    dtype, (_, channels, side, _) = require_dtype(dtype), images.x.shape
-    sizes = Sizes().model_dump().get(architecture, {}) if sizes is None else sizes
-    module = architectures.build(architecture, channels, side, images.classes, seed, **sizes)
-    x, y, w0 = (
-        torch.as_tensor(images.x).to(gradient_dtype or dtype),
-        torch.as_tensor(images.y),
-        flat_parameters(module).to(dtype),
-    )
+    dtype = require_dtype(dtype)
+    shape, outputs, targets = examples.x.shape[1:], examples.outputs, torch.as_tensor(examples.y)
+    x = torch.as_tensor(examples.x)
+    if isinstance(network, str) and not x.is_floating_point():
+        allowed = "a network of your own, for inputs of whole numbers; or data.normalise: true"
+        raise InvalidInput("architectures", network, allowed)
+    if loss == "binary_cross_entropy" and examples.classes:
+        if examples.classes != 2:
+            raise InvalidInput("loss", loss, f"mse or cross_entropy, for {examples.classes} classes")
+        outputs, targets = 1, targets[:, None].double()
+    if sizes is None:
+        sizes = Sizes().model_dump().get(network, {}) if isinstance(network, str) else {}
+    module = architectures.build(network, shape, outputs, seed, **sizes)
+    evaluated, w0 = gradient_dtype or dtype, flat_parameters(module).to(dtype)
+    x, y = (part.to(evaluated) if part.is_floating_point() else part for part in (x, targets))
 
     def objective(where: torch.device) -> Objective:
-        return Objective.from_module(module, x.to(where), y.to(where), loss, chunk_size, compile)
+        return Objective.from_module(module, x.to(where), y.to(where), loss, chunk_size, compile, reduction)
 
     def gradient_flops() -> float:
         nowhere = torch.device("meta")
@@ -82,8 +97,8 @@ def image_problem(
 
 
 def digits(architecture: str = "mlp", examples: int = 500, **settings: Any) -> Problem:
-    """Handwritten digits, learnt by ``architecture``; ``settings`` as for :func:`image_problem`."""
-    return image_problem(datasets.select(*datasets.digits(), examples), architecture, **settings)
+    """Handwritten digits, learnt by ``architecture``; ``settings`` as for :func:`network_problem`."""
+    return network_problem(datasets.select(*datasets.digits(), examples), architecture, **settings)
 
 
 def cifar10(
@@ -93,5 +108,5 @@ def cifar10(
     file: str | None = None,
     **settings: Any,
 ) -> Problem:
-    """CIFAR-10 images, from ``file`` or fetched; ``settings`` as for :func:`image_problem`."""
-    return image_problem(datasets.select(*datasets.cifar10(file), examples, classes), architecture, **settings)
+    """CIFAR-10 images, from ``file`` or fetched; ``settings`` as for :func:`network_problem`."""
+    return network_problem(datasets.select(*datasets.cifar10(file), examples, classes), architecture, **settings)
