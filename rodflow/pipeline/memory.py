@@ -6,14 +6,18 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
-import torch
-
 from rodflow.config import Config
 from rodflow.errors import InvalidInput
 
 P = ParamSpec("P")
 CPU_SIGNS = ("can't allocate memory", "not enough memory", "size calculation overflowed")
 """What torch says, as a plain RuntimeError, of memory that a CPU does not have or could not address."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is out: Python's, torch's, or one that torch raises as any other."""
+    said = type(error).__name__ == "OutOfMemoryError" or any(sign in str(error) for sign in CPU_SIGNS)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and said)
 
 
 def naming_chunk_size(stage: Callable[Concatenate[Config, P], None]) -> Callable[Concatenate[Config, P], None]:
@@ -25,9 +29,8 @@ def naming_chunk_size(stage: Callable[Concatenate[Config, P], None]) -> Callable
     def wrapped(config: Config, *arguments: P.args, **settings: P.kwargs) -> None:
         try:
             stage(config, *arguments, **settings)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            plain = not isinstance(error, torch.OutOfMemoryError | MemoryError)
-            if plain and not any(sign in str(error) for sign in CPU_SIGNS):
+        except (MemoryError, RuntimeError) as error:
+            if not lacks_memory(error):
                 raise
             held = min(config.chunk_size or config.data.examples, config.data.examples)
             fewer = f"fewer than {held} examples at once" if held > 1 else "a smaller network (sizes) or shorter run"

@@ -17,6 +17,7 @@ from rodflow.config import Config
 from rodflow.config.own import Own, Part
 from rodflow.errors import InvalidInput
 from rodflow.jobs.progress import log
+from rodflow.pipeline.memory import lacks_memory
 from rodflow.pipeline.own_code import found, statements
 
 CALLED = {
@@ -106,7 +107,7 @@ def load(own: Own, kind: str, name: str) -> Callable[..., Any]:
     module, function = part.function.split(":")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    with blamed({key: part}):
+    with blamed(own, {key: part}):
         imported = importlib.import_module(module)
     spec, _ = found(module, folder)
     if spec is not None and spec.has_location and spec.origin != getattr(imported, "__file__", None):
@@ -119,20 +120,20 @@ def load(own: Own, kind: str, name: str) -> Callable[..., Any]:
 
 
 @contextmanager
-def blamed(parts: Mapping[str, Part]) -> Iterator[None]:
-    """What is raised in the block is the fault of the ``parts`` of a user's own that are called there, if any:
-    ``InvalidInput`` names them and the place; the log has the rest. A lack of memory is no fault.
+def blamed(own: Own, parts: Mapping[str, Part]) -> Iterator[None]:
+    """What is raised in the block is the fault of the ``parts`` that are called there, if any: ``InvalidInput`` names
+    them and the place; the log has the rest. A lack of memory is no fault.
     """
     try:
         yield
-    except (InvalidInput, MemoryError):
-        raise
     except Exception as error:
-        if not parts or type(error).__name__ == "OutOfMemoryError":  # torch's, which the workflow does without
+        if not parts or isinstance(error, InvalidInput) or lacks_memory(error):
             raise
         functions = " or ".join(part.function for part in parts.values())
         log.error("%s failed", functions, exc_info=error)
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [frame for frame in frames if Path(frame.filename).is_relative_to(folder_of(own))]
+        place = (theirs or frames)[-1]
         said = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {error}"
         allowed = f"a function that raises nothing ({said})"
         raise InvalidInput(" or ".join(f"{key}.function" for key in parts), functions, allowed) from error
@@ -145,7 +146,7 @@ def call(own: Own, kind: str, name: str, result: type, *arguments: Any, **named:
     """
     key, part = f"own.{kind}.{name}", getattr(own, kind)[name]
     function = load(own, kind, name)
-    with blamed({key: part}):
+    with blamed(own, {key: part}):
         returned = function(*arguments, **named)
     if not isinstance(returned, result):
         wanted = f"{result.__module__.partition('.')[0]}'s {result.__name__}" if result is not tuple else "(x, y)"

@@ -46,6 +46,12 @@ class Statement(NamedTuple):
         """Whether it counts for every function of the module."""
         return not self.binds or "__getattr__" in self.binds
 
+    @property
+    def changeable(self) -> bool:
+        """Whether what it defines may be changed later on; a function is hardly, a constant cannot be."""
+        constant = isinstance(self.node, ast.Assign | ast.AnnAssign) and isinstance(self.node.value, ast.Constant)
+        return not constant and not isinstance(self.node, ast.FunctionDef | ast.AsyncFunctionDef)
+
 
 class Used(NamedTuple):
     """What a function uses: statements of the user's modules, by module, and modules of this library."""
@@ -220,11 +226,9 @@ class _Search:
         """Count the statements of a module that its wanted names ask for; want what these use."""
         whole, wanted = self.statements(module), self.wanted[module]
         counted = self.counted.setdefault(module, set())
-        # what can be changed while the module is loaded: names of the user's own, not those of libraries
-        own = {name for s in whole if self._is_own(s) for name in s.binds}
         libraries = {name for s in whole for name in s.library}
         for i, s in enumerate(whole):
-            if i not in counted and (s.always or ALL in wanted or s.binds & wanted or s.carried_out & wanted & own):
+            if i not in counted and (s.always or ALL in wanted or s.binds & wanted or self._changes(s, wanted, whole)):
                 counted.add(i)
                 wanted |= s.names
                 self.changed = True
@@ -233,6 +237,16 @@ class _Search:
                 for name, attribute in s.attributes:
                     if name in libraries:
                         self._want(LIBRARY, attribute)
+
+    def _changes(self, statement: Statement, wanted: set[str], whole: tuple[Statement, ...]) -> bool:
+        """Whether what a definition carries out when the module is loaded may change what is wanted: whether it gets,
+        in its own module, to a name of the user's that can be changed.
+        """
+        reached = set(statement.carried_out)
+        while more := {name for s in whole if s.binds & reached for name in s.names} - reached:
+            reached |= more
+        shared = reached & wanted
+        return any(s.binds & shared and s.changeable and self._is_own(s) for s in whole if s is not statement)
 
     def _is_own(self, statement: Statement) -> bool:
         imports = isinstance(statement.node, ast.Import | ast.ImportFrom)

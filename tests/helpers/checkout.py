@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "config.yaml", "environment.yml", "workflow", "rodflow", "profiles", "config")
+PARTS = ("Snakefile", "config.yaml", "environment.yml", "workflow", "rodflow", "profiles", "config", "examples")
 NARROW = ("architectures=['mlp']", "optimizers=['gd']", "flows=['stable','rod']")
 
 

@@ -5,12 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.checkout import smoke
 
+from rodflow import config as configuration
 from rodflow.config import Cell
 from rodflow.pipeline import provenance
-from rodflow.pipeline.provenance import code_digest, discrete_code, flow_code, landscape_code, modules_used
+from rodflow.pipeline.provenance import (
+    code_digest,
+    dataset_code,
+    discrete_code,
+    flow_code,
+    landscape_code,
+    modules_used,
+)
 
-CELL = Cell("mlp", "adam", 0)
+CELL, CONFIG = Cell("mlp", "adam", 0), configuration.parse(smoke())
 
 
 @pytest.fixture
@@ -31,13 +40,14 @@ def forget() -> None:
 def digests() -> dict[str, str]:
     forget()
     return {
-        "training": discrete_code(CELL),
-        "stable": flow_code(CELL, "stable"),
-        "rod": flow_code(CELL, "rod"),
+        "training": discrete_code(CONFIG, CELL),
+        "stable": flow_code(CONFIG, CELL, "stable"),
+        "rod": flow_code(CONFIG, CELL, "rod"),
         "landscape": landscape_code("valley"),
         "tables": code_digest("rodflow.pipeline.stages.tables"),
         "figure": code_digest("rodflow.pipeline.stages.figure", "rodflow.catalogue"),
         "page": code_digest("rodflow.pipeline.stages.page", "rodflow.catalogue"),
+        "examples": dataset_code(CONFIG),
     }
 
 
@@ -62,7 +72,7 @@ def test_an_import_of_what_is_not_there_is_refused_or_names_an_attribute(package
     (package / "training/discrete.py").write_text(f"{line}\n")
     if "nope import" in line or "import rodflow" in line:
         with pytest.raises(ModuleNotFoundError, match=r"rodflow\.nope"):
-            discrete_code(CELL)
+            discrete_code(CONFIG, CELL)
     else:  # a package's own name may be any
         assert "rodflow.flows" in modules_used("rodflow.training.discrete")
 
@@ -70,7 +80,7 @@ def test_an_import_of_what_is_not_there_is_refused_or_names_an_attribute(package
 def test_a_name_that_a_package_looks_up_is_refused(package):
     (package / "training/discrete.py").write_text("from rodflow.problems import digits\n")
     with pytest.raises(ImportError, match="name their modules"):
-        discrete_code(CELL)
+        discrete_code(CONFIG, CELL)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +113,9 @@ def test_comments_docstrings_and_layout_count_for_nothing(package, edit):
         ("report/figures/style.py", {"figure", "page"}),
         ("report/figures/overview.py", {"figure", "page"}),
         ("catalogue.py", {"figure", "page"}),
+        ("problems/datasets.py", {"training", "stable", "rod", "examples"}),
+        ("pipeline/own.py", set()),
+        ("pipeline/own_code.py", set()),
         ("jobs/files.py", set()),
         ("jobs/checkpoint.py", set()),
         ("pipeline/layout.py", set()),
@@ -117,20 +130,20 @@ def test_a_changed_statement_counts_for_what_uses_it(package, file, what):
 @pytest.mark.parametrize(("kind", "name"), [("settings", "order"), ("solver", "step")])
 def test_a_catalogues_settings_count_for_their_own_flow(package, monkeypatch, kind, name):
     flow = {"settings": "stable_corrected", "solver": "central_unit_step"}[kind]
-    before = flow_code(CELL, flow), flow_code(CELL, "stable")
+    before = flow_code(CONFIG, CELL, flow), flow_code(CONFIG, CELL, "stable")
     forget()
     monkeypatch.setitem(getattr(provenance.FLOWS.entries[flow], kind), name, 3)
-    after = flow_code(CELL, flow), flow_code(CELL, "stable")
+    after = flow_code(CONFIG, CELL, flow), flow_code(CONFIG, CELL, "stable")
     assert before[0] != after[0] and before[1] == after[1]
 
 
 def test_the_module_of_a_cells_own_optimizer_counts_for_the_cell(package):
     cells = [CELL, Cell("mlp", "qhm", 0)]
-    before = [(discrete_code(cell), flow_code(cell, "rod")) for cell in cells]
+    before = [(discrete_code(CONFIG, cell), flow_code(CONFIG, cell, "rod")) for cell in cells]
     path = package / "optimizers/qhm.py"
     path.write_text(path.read_text() + "\nCHANGED = 1\n")
     forget()
-    after = [(discrete_code(cell), flow_code(cell, "rod")) for cell in cells]
+    after = [(discrete_code(CONFIG, cell), flow_code(CONFIG, cell, "rod")) for cell in cells]
     assert after[0] == before[0]
     assert after[1][0] != before[1][0] and after[1][1] != before[1][1]
 

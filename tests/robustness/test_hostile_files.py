@@ -228,9 +228,12 @@ def test_a_pickle_is_no_data_file(tmp_path, content):
                 read(path)
 
 
-def prepared_arrays() -> dict[str, np.ndarray]:
+def prepared_arrays(classes: int = 3) -> dict[str, np.ndarray]:
+    """Images with labels, or a table with numbers."""
     rng = np.random.default_rng(0)
-    return {"x": rng.normal(size=(6, 1, 8, 8)), "y": np.arange(6) % 3, "classes": np.array(3)}
+    if not classes:
+        return {"x": rng.normal(size=(6, 5)), "y": rng.normal(size=(6, 2)), "classes": np.array(0)}
+    return {"x": rng.normal(size=(6, 1, 8, 8)), "y": np.arange(6) % classes, "classes": np.array(classes)}
 
 
 def prepared_is_right(path: Path) -> None:
@@ -238,12 +241,15 @@ def prepared_is_right(path: Path) -> None:
     if read is None:
         return
     x, y, classes = read
-    assert x.dtype == np.float64 and x.ndim == 4 and x.size and x.shape[2] == x.shape[3] and np.isfinite(x).all()
-    assert y.dtype == np.int64 and y.shape == x.shape[:1] and ((y >= 0) & (y < classes)).all()
+    assert x.dtype in (np.float64, np.int64) and x.ndim >= 2 and x.size and np.isfinite(x).all()
+    if classes:
+        assert y.dtype == np.int64 and y.shape == x.shape[:1] and ((y >= 0) & (y < classes)).all()
+    else:
+        assert y.dtype == np.float64 and y.ndim == 2 and len(y) == len(x) and y.size and np.isfinite(y).all()
 
 
 @MUTATED
-@given(mutated_members(prepared_arrays()))
+@given(st.one_of(mutated_members(prepared_arrays()), mutated_members(prepared_arrays(classes=0))))
 def test_prepared_data_sets(tmp_path, content):
     path = tmp_path / "dataset.npz"
     path.write_bytes(content)

@@ -1,5 +1,6 @@
 """The networks and their derivatives up to the third against finite differences."""
 
+import numpy as np
 import pytest
 import torch
 from helpers.problems import SIZES, central_difference, network
@@ -7,8 +8,9 @@ from torch import nn
 from torch.func import grad, jvp
 
 from rodflow.errors import InvalidInput
-from rodflow.problems.architectures import Attention, LayerNorm, build
-from rodflow.problems.networks import digits, resolve_device
+from rodflow.problems import datasets
+from rodflow.problems.architectures import ACTIVATIONS, Attention, LayerNorm, build
+from rodflow.problems.networks import digits, network_problem, resolve_device
 from rodflow.training.objective import Objective, flat_parameters
 
 ARCHITECTURES = ["mlp", "cnn", "vit"]
@@ -45,6 +47,81 @@ def test_third_derivative_against_finite_differences(architecture):
     close(product(net.w0), objective.hessian_vector_product(net.w0, v), rtol=1e-10)
     third = jvp(product, (net.w0,), (u,))[1]
     close(third, central_difference(lambda w: objective.hessian_vector_product(w, v), net.w0, u), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_network_has_every_activation_with_its_derivatives(activation):
+    x, y = torch.linspace(-2, 2, 48, dtype=torch.float64).sin().reshape(3, 1, 4, 4), torch.arange(3)
+    for architecture in ARCHITECTURES:
+        module = build(architecture, (1, 4, 4), 3, 0, **SIZES[architecture], activation=activation)
+        kinds = {type(layer) for layer in module.modules()} & set(ACTIVATIONS.values())
+        assert kinds == {ACTIVATIONS[activation]}
+        objective, w = Objective.from_module(module, x, y, compile="off"), flat_parameters(module)
+        (v,) = directions(len(w), 1)
+        close(objective.gradient(w) @ v, central_difference(objective.value, w, v))
+        close(objective.hessian_vector_product(w, v), central_difference(objective.gradient, w, v), atol=1e-8)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_grey_images_need_no_axis_of_channels(architecture):
+    x = torch.linspace(-2, 2, 48, dtype=torch.float64).sin().reshape(3, 4, 4)
+    with_axis, without = (build(architecture, shape, 3, 0, **SIZES[architecture]) for shape in ((1, 4, 4), (4, 4)))
+    assert torch.equal(without(x), with_axis(x[:, None]))
+
+
+@pytest.mark.parametrize("shape", [(10,), (1, 4, 6), (1, 1, 4, 4)])
+def test_networks_for_images_take_no_other_inputs(shape):
+    for architecture in ("cnn", "vit"):
+        with pytest.raises(InvalidInput, match=f"architectures: got '{architecture}', allowed: mlp, or"):
+            build(architecture, shape, 3, 0, **SIZES[architecture])
+    assert build("mlp", shape, 3, 0, widths=(2,))(torch.ones(2, *shape, dtype=torch.float64)).shape == (2, 3)
+
+
+def problem_of(x, y, *words, **settings):
+    """A linear model on examples, in double precision, its weights drawn anew."""
+    examples = datasets.select(np.asarray(x), np.asarray(y), len(x))
+    made = network_problem(examples, "mlp", {"widths": []}, *words, dtype=torch.float64, device="cpu", **settings)
+    return made.objective, directions(made.w0.numel(), 1)[0], torch.as_tensor(examples.x)
+
+
+def test_a_regression_is_least_squares():
+    """Its Hessian is that of the normal equations, its minimum numpy's."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 4)), rng.normal(size=30)
+    objective, w, inputs = problem_of(x, y, "mse")
+    features = np.hstack([inputs, np.ones((30, 1))])
+    best = np.linalg.lstsq(features, y, rcond=None)[0]
+    close(objective.gradient(torch.as_tensor(best)), torch.zeros(5, dtype=torch.float64), atol=1e-12)
+    close(objective.hessian_vector_product(w, w), torch.as_tensor(features.T @ features / 30) @ w)
+    close(objective.value(w), torch.as_tensor(0.5 * np.mean((features @ w.numpy() - y) ** 2)))
+
+
+def test_two_classes_by_one_output():
+    x, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2 + 4  # labels 4 and 5
+    objective, w, inputs = problem_of(x, y, "binary_cross_entropy")
+    expected = nn.functional.binary_cross_entropy_with_logits(inputs @ w[:3] + w[3], torch.as_tensor(y - 4.0))
+    close(objective.value(w), expected)
+    with pytest.raises(InvalidInput, match=r"loss: got 'binary_cross_entropy', allowed: .*for 3 classes"):
+        problem_of(x, np.arange(20) % 3, "binary_cross_entropy")
+    with pytest.raises(InvalidInput, match="loss: got 'cross_entropy', allowed: binary_cross_entropy or mse"):
+        problem_of(x, x[:, 0], "cross_entropy")
+
+
+def test_whole_numbers_are_for_networks_of_ones_own():
+    class Bag(nn.Module):
+        def __init__(self, shape, outputs, words):
+            super().__init__()
+            self.embedding = nn.Embedding(words, outputs)
+
+        def forward(self, x):
+            return self.embedding(x).mean(1)
+
+    tokens = datasets.select(np.array([[0, 1], [2, 2]]), np.array([0, 1]), 2, normalise=False)
+    problem = network_problem(tokens, Bag, {"words": 3}, device="cpu")
+    output = problem.w0.reshape(3, 2)[torch.as_tensor(tokens.x)].mean(1)
+    close(problem.objective.value(problem.w0), 0.5 * ((output - torch.eye(2)) ** 2).sum() / 2, rtol=1e-6)
+    with pytest.raises(InvalidInput, match="architectures: got 'mlp', allowed: a network of your own"):
+        network_problem(tokens, "mlp", {"widths": []}, device="cpu")
 
 
 def test_layer_norm_is_torchs():

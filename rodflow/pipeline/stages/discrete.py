@@ -63,7 +63,7 @@ def cell_problem(config: Config, cell: Cell, dataset: Path, dtype: str) -> Probl
     set_up(config.threads)
     examples, name = Examples(*read_examples(dataset)), cell.architecture
     own_network, own_loss = name in config.own.networks, config.own.losses.get(config.loss)
-    with blamed(config.parts(networks=name, losses=config.loss)):
+    with blamed(config.own, config.parts(networks=name, losses=config.loss)):
         return network_problem(
             examples,
             partial(user_network, config, name, examples.x[:2]) if own_network else name,
@@ -117,18 +117,19 @@ def run_cell(config: Config, cell: Cell, dataset: Path, output: Path) -> None:
     settings, device = config.discrete_settings(cell), str(problem.w0.device)
     key = fingerprint({"cell": cell, "settings": settings, "device": device}, discrete_code(config, cell), [dataset])
     with Checkpoint(checkpoint_file(output), key, config.checkpoint_seconds) as checkpoint:
-        run = train(
-            problem.objective,
-            step_map,
-            problem.w0,
-            config.steps,
-            record_interval=config.record_interval,
-            eigenvalues=config.sharpness.count,
-            sharpness_tolerance=config.sharpness.tolerance,
-            progress=str(cell),
-            perturbation=config.perturbation,
-            checkpoint=checkpoint,
-        )
+        with blamed(config.own, config.parts_of(cell)):
+            run = train(
+                problem.objective,
+                step_map,
+                problem.w0,
+                config.steps,
+                record_interval=config.record_interval,
+                eigenvalues=config.sharpness.count,
+                sharpness_tolerance=config.sharpness.tolerance,
+                progress=str(cell),
+                perturbation=config.perturbation,
+                checkpoint=checkpoint,
+            )
         if start + WINDOW_HALF_WIDTH <= run.last_step:
             run.window(start)
         seconds = time.monotonic() - begun

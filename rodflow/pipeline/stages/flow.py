@@ -24,7 +24,7 @@ from rodflow.measures.summaries import FlowSummary
 from rodflow.optimizers.step_map import StepMap
 from rodflow.pipeline.layout import checkpoint_file
 from rodflow.pipeline.memory import naming_chunk_size
-from rodflow.pipeline.own import call
+from rodflow.pipeline.own import blamed, call
 from rodflow.pipeline.provenance import fingerprint, flow_code, provenance
 from rodflow.pipeline.run_file import load_once, require_fit
 from rodflow.pipeline.stages.discrete import cell_optimizer, cell_problem, start_step
@@ -71,21 +71,22 @@ def run_flow(config: Config, cell: Cell, flow: str, dataset: Path, discrete: Pat
     with Checkpoint(checkpoint_file(output), key, config.checkpoint_seconds) as checkpoint:
         if start in run.windows:
             model = build_flow(flow, problem.objective, step_map, solver, config.own)
-            result = integrate(
-                model,
-                run.window(start),
-                config.steps - start,
-                config.record_interval,
-                reference=run,
-                keep_centres=False,
-                eigenvalues=config.sharpness.count,
-                sharpness_tolerance=config.sharpness.tolerance,
-                maximum_sharpness=config.maximum_sharpness,
-                dtype=problem.w0.dtype,
-                device=problem.w0.device,
-                progress=f"{cell} {flow}",
-                checkpoint=checkpoint,
-            )
+            with blamed(config.own, config.parts_of(cell) | config.parts(flows=flow)):
+                result = integrate(
+                    model,
+                    run.window(start),
+                    config.steps - start,
+                    config.record_interval,
+                    reference=run,
+                    keep_centres=False,
+                    eigenvalues=config.sharpness.count,
+                    sharpness_tolerance=config.sharpness.tolerance,
+                    maximum_sharpness=config.maximum_sharpness,
+                    dtype=problem.w0.dtype,
+                    device=problem.w0.device,
+                    progress=f"{cell} {flow}",
+                    checkpoint=checkpoint,
+                )
             incidents = model.incidents
         else:  # the run diverged before the flows start
             steps = run.record_steps[run.record_steps > start].numpy()
