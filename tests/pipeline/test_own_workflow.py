@@ -1,4 +1,4 @@
-"""The example of a user's own parts, by the command that its README names: it runs, and a change reruns what uses it."""
+"""The example of a user's own parts, by the command in its README: it runs, and a change reruns what takes it."""
 
 import re
 import shlex
