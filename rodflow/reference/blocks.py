@@ -72,7 +72,7 @@ def flows(reference: Path) -> str:
     rows = []
     for name, entry in FLOWS.entries.items():
         own = kept.get(name)
-        whom = "all" if entry.models is None else "with momentum" if "adam" in entry.models else "without momentum"
+        whom = {None: "all", True: "with momentum", False: "without momentum"}[entry.momentum]
         rows.append(
             {
                 "flow": entry.label,
