@@ -24,7 +24,7 @@ if not INCOMPLETE:
         params:
             config=CONFIG_FILE,
             settings=lambda wildcards: CONFIG.plane_settings(cell_of(wildcards)),
-            code=lambda wildcards: plane_code(cell_of(wildcards)),
+            code=lambda wildcards: plane_code(CONFIG, cell_of(wildcards)),
         shell:
             "OMP_NUM_THREADS={threads} python -m rodflow plane --config {params.config}"
             " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} --seed {wildcards.seed}"

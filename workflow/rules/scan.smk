@@ -21,7 +21,7 @@ rule scan:
     params:
         config=CONFIG_FILE,
         settings=CONFIG.settings,
-        code=[code_digest("rodflow.pipeline.stages.scan"), *map(discrete_code, SCANNED.values())],
+        code=[code_digest("rodflow.pipeline.stages.scan"), *(discrete_code(CONFIG, cell) for cell in SCANNED.values())],
         jobs=lambda wildcards, threads: max(1, threads // CONFIG.threads),
     shell:
         "OMP_NUM_THREADS=1 python -m rodflow scan --config {params.config} --dataset {input.images} --output {output}"

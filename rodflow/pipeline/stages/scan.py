@@ -13,7 +13,6 @@ import yaml
 
 from rodflow import config as configuration
 from rodflow.config import Cell, Config
-from rodflow.config.reader import read_yaml
 from rodflow.errors import JobsFailed
 from rodflow.jobs.files import read_json, write_json, write_text
 from rodflow.jobs.pool import Job, do
@@ -118,7 +117,7 @@ def scan(config_file: Path, output: Path | None = None, jobs: int = 1, dataset: 
 
     Raises: ``JobsFailed`` where cells could not be trained; then nothing is written.
     """
-    settings = read_yaml(config_file)
+    settings = configuration.read(config_file)
     config = configuration.parse(with_any_rates(settings))
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in [*config.cells, *config.precision_studies]:
