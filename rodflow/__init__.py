@@ -51,6 +51,7 @@ _HOMES = {
     ],
     "rodflow.optimizers.qhm": ["QHM"],
     "rodflow.optimizers.schedules": ["Scheduled"],
+    "rodflow.optimizers.torch_optimizers": ["from_torch"],
     "rodflow.optimizers.step_map": ["State", "StepMap", "step_map"],
     "rodflow.report.plot": ["plot"],
     "rodflow.training.curvature": ["Curvature"],

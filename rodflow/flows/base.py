@@ -182,7 +182,7 @@ class Flow:
     @classmethod
     def supports(cls, optimizer: StepMap) -> bool:
         """Whether the flow models this optimizer; building it for another raises ``InvalidInput``."""
-        return True
+        return optimizer.smooth
 
     def start(self, window: Window) -> Tensor:
         """The flow's y at time ``window.at + time_offset``."""

@@ -82,7 +82,7 @@ class CentralFlow(Flow):
 
     @classmethod
     def supports(cls, optimizer: StepMap) -> bool:
-        return optimizer.init(torch.zeros(1)).m.numel() == 0
+        return super().supports(optimizer) and optimizer.init(torch.zeros(1)).m.numel() == 0
 
     @property
     def incidents(self) -> dict[str, int]:

@@ -28,7 +28,7 @@ class CentralMomentumFlow(CentralFlow):
 
     @classmethod
     def supports(cls, optimizer: StepMap) -> bool:
-        return not super().supports(optimizer)
+        return optimizer.smooth and not super().supports(optimizer)
 
     def response(
         self, t: float, state: State, gradient: Tensor, slow: SecondMoment

@@ -17,17 +17,18 @@ from rodflow.training.objective import Objective
 class Dynamics:
     """G(z; nu, t) for phase-space points z = (w, m), or z = w without momentum.
 
-    Shapes: d weights; z and G ``[n]`` with n = d or 2d; nu and its increment as the optimizer keeps them.
+    Shapes: d weights; z and G ``[n]`` with n = d, or (1 + k) d with k first moments a weight;
+    nu and its increment as the optimizer keeps them.
     """
 
     def __init__(self, objective: Objective, optimizer: StepMap):
         self.objective, self.optimizer = objective, optimizer
-        self.has_momentum = optimizer.init(torch.zeros(1)).m.numel() > 0
+        self.moments = optimizer.init(torch.zeros(1)).m.numel()  # how many first moments a weight has
         self._checked = False  # whether the step's derivative was compared with a difference
 
     def weights(self, z: Tensor) -> Tensor:
         """The weights ``[d]`` of a phase-space point."""
-        return z[: len(z) // 2] if self.has_momentum else z
+        return z[: len(z) // (1 + self.moments)]
 
     def state(self, z: Tensor, nu: Tensor) -> State:
         """The optimizer's state at phase-space point z ``[n]`` and second moment nu."""
@@ -112,4 +113,4 @@ class Dynamics:
         is symmetric; lengths and directions of a rod are measured in them. All ones for gradient descent.
         """
         root = torch.sqrt(self.optimizer.preconditioner(nu, t)).expand(len(self.weights(like)))
-        return torch.cat([root, self.optimizer.rate(t) / root]) if self.has_momentum else root
+        return torch.cat([root] + [self.optimizer.rate(t) / root] * self.moments)

@@ -57,7 +57,7 @@ class EdgeFlow(NoisyFlow):
     @classmethod
     def supports(cls, optimizer: StepMap) -> bool:
         state = optimizer.init(torch.zeros(1))
-        return state.m.numel() == state.nu.numel() == 0
+        return super().supports(optimizer) and state.m.numel() == state.nu.numel() == 0
 
     def start(self, window: Window) -> Tensor:
         here, a = window.state(), alternating_part(window).w

@@ -31,6 +31,10 @@ class Twin(Flow):
         super().__init__(objective, optimizer, solver)
         self.rounding_seed, self.rounding = require_seed(rounding_seed), 0.0
 
+    @classmethod
+    def supports(cls, optimizer: StepMap) -> bool:
+        return True
+
     def start(self, window: Window) -> Tensor:
         self.rounding = window.rounding
         here = window.state()

@@ -15,14 +15,18 @@ from torch import Tensor
 
 from rodflow.errors import InvalidInput, real_number, whole_number
 
-EQUIVALENT = "a step map: rodflow.GradientDescent, HeavyBall, Nesterov, RMSProp, Adam, NAdam, .., or rodflow.step_map"
+EQUIVALENT = (
+    "a step map: rodflow.GradientDescent, HeavyBall, Nesterov, RMSProp, Adam, NAdam, .., rodflow.step_map, or "
+    "rodflow.from_torch for an optimizer of torch's"
+)
 """What a user is told who gives something else as an optimizer."""
 
 
 class State(NamedTuple):
     """What an optimizer carries from step to step; a part that it does not have has no elements.
 
-    Shapes: weights ``w [d]``, first moment ``m [d]`` or ``[0]``, second moment ``nu [d]``, ``[1]`` or ``[0]``.
+    Shapes: weights ``w [d]``, first moment ``m [d]`` or ``[0]``, second moment ``nu [d]``, ``[1]`` or ``[0]``; several
+    of a kind, which some of torch's optimizers have, lie one after the other.
     The rod lives in (w, m); nu is a smooth extra variable.
     """
 
@@ -55,6 +59,8 @@ class StepMap:
     """Effective sharpness at which a frozen quadratic loses stability with multiplier -1."""
     transient: int = 0
     """Steps after which the start-up of the first moment has died out."""
+    smooth: bool = True
+    """Whether a step has derivatives; a flow needs them, a discrete run and its twin do not."""
 
     def init(self, w: Tensor) -> State:
         """The state before step 0, at weights w ``[d]``."""
