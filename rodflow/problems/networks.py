@@ -36,7 +36,7 @@ longer there than a processor core takes for all of them.
 def resolve_device(device: str, flops: Callable[[], float]) -> torch.device:
     """``auto`` is a GPU where there is one and a gradient has enough ``flops`` to gain; the log says which.
 
-    Raises ``InvalidInput`` for ``cuda`` without one.
+    Raises ``InvalidInput`` for ``cuda`` without one, and for what is no device.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidInput("device", "cuda", "auto or cpu (torch sees no GPU on this machine)")
@@ -44,7 +44,8 @@ def resolve_device(device: str, flops: Callable[[], float]) -> torch.device:
         size = flops()
         device = "cuda" if size >= GPU_FLOPS else "cpu"
         log.info("device %s: a gradient takes %.1g operations, and a GPU gains from %.1g on", device, size, GPU_FLOPS)
-    return require_device("cpu" if device == "auto" else device)
+    device = "cpu" if device == "auto" else device
+    return torch.device(device) if device in ("cpu", "cuda") else require_device(device)
 
 
 def network_problem(
