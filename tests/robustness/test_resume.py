@@ -593,7 +593,7 @@ def test_killed_workflow(tmp_path):
     """Killed in a training and in a flow, it ends with the tables and series of all stages in one process."""
     project, one_go = copy_project(tmp_path / "killed"), tmp_path / "one_go"
     narrow = {"architectures": ["mlp"], "optimizers": ["gd"], "flows": ["drift_free_rod"], "steps": 2000}
-    narrow |= {"landscapes": [], "precision_cells": []}
+    narrow |= {"landscapes": [], "precision_cells": [], "animated_cells": []}
     grid, generator = [f"{key}={value}" for key, value in narrow.items()], random.Random(0)
     grid.append("checkpoint_seconds=0")
     tables = "results/smoke/tables/errors.csv"

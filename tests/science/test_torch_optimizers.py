@@ -53,7 +53,7 @@ class Lion(optim.Optimizer):
 def trained(make, steps=40):
     """The weights after each step of torch's own training of the network's module."""
     module = copy.deepcopy(NET.module).double()
-    nn.utils.vector_to_parameters(NET.w0, module.parameters())
+    nn.utils.vector_to_parameters(NET.w0.clone(), module.parameters())
     made = make(module)
     optimizer, scheduler = made if isinstance(made, tuple) else (made, None)
     objective, weights = NET.objective(), []
