@@ -39,8 +39,8 @@ def from_torch(
 
     Parameters:
         optimizer: a class, whose ``settings`` are those of all weights, with torch's defaults; or a new optimizer over
-            the parameters of ``module``, whose parameter groups keep their own rates and decays. Neither that optimizer
-            nor the module is ever changed.
+            the parameters of ``module``, whose parameter groups keep their own rates and decays, and share all else.
+            Neither that optimizer nor the module is ever changed.
         module: the one whose parameters that require gradients are the weights (:func:`rodflow.flat_parameters`).
         scheduler: optimizer -> a scheduler of ``torch.optim.lr_scheduler`` for it. Between two steps the rate is a
             line. All groups have to follow the same factor, and nothing but the rate may change.
@@ -79,6 +79,12 @@ def _of_instance(optimizer: torch.optim.Optimizer, module: nn.Module | None) -> 
     # what a constructor does not take is torch's own bookkeeping, as a scheduler's initial_lr
     takes = set(inspect.signature(type(optimizer)).parameters) - {"params"}
     groups = tuple({k: v for k, v in group.items() if k in takes} for group in optimizer.param_groups)
+    for group in groups[1:]:
+        for key in group.keys() - {"lr", "weight_decay"}:
+            if group[key] != groups[0].get(key):
+                raise InvalidInput(
+                    f"{key} of a parameter group", group[key], f"{groups[0].get(key)}, as of the first one"
+                )
     return TorchOptimizer(type(optimizer), groups, tuple((group_of[id(p)], p.numel()) for _, p in trained))
 
 
@@ -131,8 +137,8 @@ class TorchOptimizer(StepMap):
     """The parts of nu."""
     _unread: tuple[Part, ...] = field(init=False, default=())
     """What torch keeps and the step does not read."""
-    _clocks: dict[str, list[float]] = field(init=False, default_factory=dict)
-    """The values of each clock after 0, 1, 2, .. steps, as far as they were asked for."""
+    _clocks: tuple[dict[str, list[float]], ...] = field(init=False, default=())
+    """For each group the values of each clock after 0, 1, 2, .. steps, as far as they were asked for."""
     _reads_weights: bool = field(init=False, default=False)
     _differentiable: bool = field(init=False, default=False)
 
@@ -235,7 +241,7 @@ class TorchOptimizer(StepMap):
             "_first": tuple(first),
             "_second": tuple(second),
             "_unread": tuple(unread),
-            "_clocks": {name: [] for name in clocks},
+            "_clocks": tuple({name: [] for name in clocks} for _ in self.groups),
         }
 
     def _is_clock(self, name: str) -> bool:
@@ -258,27 +264,27 @@ class TorchOptimizer(StepMap):
             ends.append(point.detach().clone())
         return not torch.equal(*ends)
 
-    def _clock(self, name: str, t: float) -> float:
-        """A clock at time t: a line between its values at whole steps."""
-        if self._counts(name):
+    def _clock(self, group: int, name: str, t: float) -> float:
+        """A group's clock at time t: a line between its values at whole steps."""
+        if self._counts(group, name):
             return t
-        values, t = self._clocks[name], min(t, LONGEST)
+        values, t = self._clocks[group][name], min(t, LONGEST)
         before = math.floor(t)
         if len(values) < before + 2:
-            values[:] = self._ticks(name, min(2 * before, LONGEST) + 2)
+            values[:] = self._ticks(group, name, min(2 * before, LONGEST) + 2)
         return values[before] + (t - before) * (values[before + 1] - values[before])
 
-    def _counts(self, name: str) -> bool:
+    def _counts(self, group: int, name: str) -> bool:
         """Whether a clock counts the steps."""
-        values = self._clocks[name]
+        values = self._clocks[group][name]
         if not values:
-            values[:] = self._ticks(name, 64)
+            values[:] = self._ticks(group, name, 64)
         return values[:64] == list(range(64))
 
-    def _ticks(self, name: str, steps: int) -> list[float]:
+    def _ticks(self, group: int, name: str, steps: int) -> list[float]:
         """The values of a clock after 0, 1, .. steps."""
         point = torch.ones(1, dtype=torch.float64)
-        optimizer, found = self._new(point, 0), []
+        optimizer, found = self._new(point, group), []
         for _ in range(steps):
             point.grad = torch.ones_like(point)
             optimizer.step()
@@ -322,10 +328,10 @@ class TorchOptimizer(StepMap):
             optimizer = self._new(point, i, **({"differentiable": True} if derived else {}))
             if time > 0:  # before its first step, an optimizer makes its state itself
                 held = optimizer.state[point]
-                for name in self._clocks:
+                for name in self._clocks[i]:
                     # steps are counted between whole numbers too; all else has torch's own digits
-                    dtype = torch.float64 if self._counts(name) else None
-                    held[name] = torch.tensor(self._clock(name, time), dtype=dtype, device=w.device)
+                    dtype = torch.float64 if self._counts(i, name) else None
+                    held[name] = torch.tensor(self._clock(i, name, time), dtype=dtype, device=w.device)
                 for part in self._unread:
                     held[part.name] = point.new_zeros(() if part.scalar else point.shape)
                 for part, values in zip(self._first + self._second, firsts + seconds, strict=True):
@@ -349,7 +355,8 @@ class TorchOptimizer(StepMap):
         """Whether the step from other weights is another."""
         for i in range(len(self.groups)):
             one = TorchOptimizer.__new__(TorchOptimizer)
-            one.__dict__.update(self.__dict__, groups=(self.groups[i],), layout=(), _reads_weights=True)
+            alone = {"groups": self.groups[i : i + 1], "layout": (), "_clocks": self._clocks[i : i + 1]}
+            one.__dict__.update(self.__dict__, **alone, _reads_weights=True)
             gradient = torch.tensor([0.3, -0.2], dtype=torch.float64)
             states = (one.init(w * torch.ones(2, dtype=torch.float64)) for w in (0.0, 1.0))
             here, there = (one.increment(state, gradient, 0) for state in states)

@@ -165,17 +165,10 @@ def test_steps_by_signs_are_tracked_and_refused_by_flows(kind, settings):
 
 def groups(module):
     first, *others = module.parameters()
-    return [{"params": others, "lr": 0.1, "weight_decay": 0.2}, {"params": [first], "momentum": 0.0}]
+    return [{"params": others}, {"params": [first]}]
 
 
 def test_parameter_groups_keep_their_rates_and_decays():
-    def make(module):
-        return optim.SGD(groups(module), lr=0.3, momentum=0.8)
-
-    made = rf.from_torch(make(NET.module), NET.module)
-    with pytest.raises(rf.InvalidInput, match="w:"):
-        made.step(made.init(torch.zeros(3)), torch.zeros(3), 0)
-
     def plain(module):
         return optim.AdamW(
             [{"params": g["params"], "lr": lr} for g, lr in zip(groups(module), (1e-3, 2e-3), strict=True)]
@@ -189,13 +182,28 @@ def test_parameter_groups_keep_their_rates_and_decays():
     torch.testing.assert_close(rates[:size], 2 * rates[-1].expand(size), rtol=1e-6, atol=0)
 
 
-def test_groups_with_and_without_momentum():
-    def make(module):
-        return optim.SGD(
-            [{"params": g["params"], "lr": lr} for g, lr in zip(groups(module), (0.1, 0.02), strict=True)], momentum=0.8
-        )
+GROUPED = {"decay": (optim.SGD, {"momentum": 0.8}), "clocks": (optim.ASGD, {"lambd": 0.5}), "nadam": (optim.NAdam, {})}
 
-    close(followed(rf.from_torch(make(NET.module), NET.module)), trained(make))
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_groups_differ_in_decay_and_clocks(name):
+    kind, settings = GROUPED[name]
+
+    def make(module):
+        own = ({"lr": 0.02, "weight_decay": 0.2}, {"lr": 0.05})
+        return kind([g | o for g, o in zip(groups(module), own, strict=True)], **settings)
+
+    made = rf.from_torch(make(NET.module), NET.module)
+    close(followed(made), trained(make))
+    with pytest.raises(rf.InvalidInput, match="w:"):
+        made.step(made.init(torch.zeros(3)), torch.zeros(3), 0)
+
+
+def test_groups_that_differ_in_more_are_refused():
+    own = ({"momentum": 0.8}, {"momentum": 0.5})
+    optimizer = optim.SGD([g | o for g, o in zip(groups(NET.module), own, strict=True)], lr=0.1)
+    with pytest.raises(rf.InvalidInput, match="momentum of a parameter group"):
+        rf.from_torch(optimizer, NET.module)
 
 
 def test_schedulers_of_torch():
