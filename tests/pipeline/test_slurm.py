@@ -67,7 +67,7 @@ def test_tables_are_those_of_a_local_run(tmp_path):
         "discrete": (240, "4000M", "gres:gpu:pretended:1"),
         "flows_flow": ((2 + 6) * 7, "4000M", "none"),
         "landscapes_landscape_landscape_animation_landscape_figure": (10 + 2 * 5, "1000M", "none"),
-        "plane": (240, "4000M", "gres:gpu:pretended:1"),
+        "plane": (240, "4000M", "none"),
         "precision": (10, "1000M", "none"),
         "tables": (10, "2000M", "none"),
         "precision_table": (10, "1000M", "none"),
