@@ -192,11 +192,11 @@ class TorchOptimizer(StepMap):
 
     # -- what a part of the state is ---------------------------------------------------------------------------------
 
-    def _trajectory(self, sign: float, steps: int = 4, w: float = 1.0) -> dict[str, Tensor]:
+    def _trajectory(self, sign: float, steps: int = 4) -> dict[str, Tensor]:
         """The state after some steps with gradients and weights times ``sign``, on a vector of three weights."""
         generator = torch.Generator().manual_seed(0)
         start, gradients = (torch.randn(n, 3, dtype=torch.float64, generator=generator) for n in (1, steps))
-        point = sign * w * start[0]
+        point = sign * start[0]
         optimizer = self._new(point, 0)
         try:
             for gradient in gradients:
@@ -206,8 +206,7 @@ class TorchOptimizer(StepMap):
             raise InvalidInput(
                 "optimizer", self._name, f"one that steps along a vector's gradient ({error})"
             ) from error
-        state = {name: torch.as_tensor(value, dtype=torch.float64) for name, value in _state(optimizer, point).items()}
-        return state | {"": point}
+        return {name: value.double() for name, value in _state(optimizer, point).items()}
 
     def _parts(self) -> dict[str, Any]:
         with torch.no_grad():
@@ -223,8 +222,6 @@ class TorchOptimizer(StepMap):
         clocks: list[str] = []
         for name, value in here.items():
             other, part = there[name], Part(name, value.numel() == 1)
-            if not name:
-                continue
             if torch.equal(value, other) and torch.equal(value, fewer[name]) and not value.any():
                 unread.append(part)
             elif value.numel() not in (1, 3):
@@ -353,16 +350,21 @@ class TorchOptimizer(StepMap):
 
     def _depends_on_weights(self) -> bool:
         """Whether the step from other weights is another."""
-        for i in range(len(self.groups)):
-            one = TorchOptimizer.__new__(TorchOptimizer)
-            alone = {"groups": self.groups[i : i + 1], "layout": (), "_clocks": self._clocks[i : i + 1]}
-            one.__dict__.update(self.__dict__, **alone, _reads_weights=True)
-            gradient = torch.tensor([0.3, -0.2], dtype=torch.float64)
-            states = (one.init(w * torch.ones(2, dtype=torch.float64)) for w in (0.0, 1.0))
-            here, there = (one.increment(state, gradient, 0) for state in states)
-            if not all(torch.allclose(a, b, rtol=1e-12, atol=1e-13) for a, b in zip(here, there, strict=True)):
-                return True
+        zero, one = (torch.full((3,), w, dtype=torch.float64) for w in (0.0, 1.0))
+        for group in range(len(self.groups)):
+            for here, there in zip(self._moved(group, zero), self._moved(group, one), strict=True):
+                if not torch.allclose(here, there, rtol=1e-12, atol=1e-13):
+                    return True
         return False
+
+    def _moved(self, group: int, start: Tensor) -> list[Tensor]:
+        """How far a group's first step goes from ``start``, and the parts of m and nu that it leaves."""
+        point = start.clone()
+        optimizer = self._new(point, group)
+        point.grad = torch.tensor([0.3, -0.2, 0.1], dtype=start.dtype)
+        optimizer.step()
+        held = _state(optimizer, point)
+        return [point - start, *(held[part.name] for part in self._first + self._second)]
 
     # -- the step, linearised ----------------------------------------------------------------------------------------
 
@@ -384,6 +386,7 @@ class TorchOptimizer(StepMap):
         moved = torch.stack([column for column, _ in columns], 1) if k else nu.new_zeros(d, 0)
         return turned, a, moved, c
 
+    @cached_property
     def _kept(self) -> Tensor:
         """The share of each part of nu that a step without a gradient leaves."""
         if not self._second:
@@ -394,15 +397,13 @@ class TorchOptimizer(StepMap):
     def _linearised(self) -> dict[str, Any]:
         """Threshold, transient, and whether the step is smooth."""
         with torch.no_grad():
-            nu = torch.ones(len(self._second), dtype=torch.float64) / self._kept().clamp(min=1e-6)
-            turned, a, moved, c = (part[0] for part in self._responses(nu, LATE, 1, SMALL))
-            twice = self._responses(nu, LATE, 1, 2 * SMALL)[3][0]
-        eye = torch.eye(len(self._first), dtype=torch.float64)
-        largest = float(torch.linalg.eigvals(turned).abs().max()) if len(turned) else 0.0
+            nu = torch.ones(len(self._second), dtype=torch.float64) / self._kept.clamp(min=1e-6)
+            responses = turned, _, _, c = self._responses(nu, LATE, 1, SMALL)
+            twice = self._responses(nu, LATE, 1, 2 * SMALL)[3]
+        largest = float(torch.linalg.eigvals(turned).abs().max()) if self._first else 0.0
         linear = bool(torch.isfinite(c)) and torch.allclose(c, twice, rtol=1e-6) and largest < 1
         if linear:
-            slow = c + moved @ torch.linalg.solve(eye - turned, a)
-            quick = c - moved @ torch.linalg.solve(eye + turned, a)
+            slow, quick = _settled(*responses, 1), _settled(*responses, -1)
             linear = float(slow) < 0 and float(quick) < 0
         if not linear:
             log.warning(
@@ -417,17 +418,11 @@ class TorchOptimizer(StepMap):
             return super().preconditioner(nu, t)
         sizes = self._sizes(nu)
         d = max(sizes, default=1) if not self.layout else sum(size for _, size in self.layout)
-        if not any(not part.scalar for part in self._second) and not self.layout:
-            d = 1  # the same for all weights
-        kept = torch.cat([share.expand(size) for share, size in zip(self._kept(), sizes, strict=True)]) if sizes else nu
+        kept = torch.cat([share.expand(size) for share, size in zip(self._kept, sizes, strict=True)]) if sizes else nu
         before = nu.double() / kept.to(nu.device).clamp(min=1e-6)
         # nu is that after t steps: a step that leads to it begins at t - 1
-        turned, a, moved, c = self._responses(before, torch.as_tensor(t).clamp(min=1) - 1 + 1e-9, d, SMALL)
-        eye = torch.eye(len(self._first), dtype=before.dtype, device=before.device)
-        slow = c
-        if self._first:
-            slow = c + (moved * torch.linalg.solve(eye - turned, a)).sum(1)
-        return (-self.learning_rate / slow).to(nu.dtype)
+        responses = self._responses(before, torch.as_tensor(t).clamp(min=1) - 1 + 1e-9, d, SMALL)
+        return (-self.learning_rate / _settled(*responses, 1)).to(nu.dtype)
 
     def _sizes(self, nu: Tensor) -> list[int]:
         """The numbers of elements of the parts of nu."""
@@ -435,6 +430,14 @@ class TorchOptimizer(StepMap):
         whole = [part for part in self._second if not part.scalar]
         each = (nu.numel() - scalars * (len(self._second) - len(whole))) // max(len(whole), 1)
         return [scalars if part.scalar else each for part in self._second]
+
+
+def _settled(turned: Tensor, a: Tensor, moved: Tensor, c: Tensor, sign: int) -> Tensor:
+    """How far a step goes, ``[d]``, at a gradient of one, once m has settled: under a constant gradient (``sign`` 1),
+    or under one that turns round at each step (-1).
+    """
+    eye = torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
+    return c + sign * (moved * torch.linalg.solve(eye - sign * turned, a)).sum(1)
 
 
 def _state(optimizer: torch.optim.Optimizer, point: Tensor | None) -> dict[str, Any]:
