@@ -8,7 +8,7 @@ TWO := --numprocesses 2 --dist loadfile
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help environment reproduce docs docs-numbers replication reference-check report test test-science test-slurm \
-	test-browser lint benchmark
+	test-browser test-gpu lint benchmark
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ test-slurm: environment ## the workflow on a Slurm of its own
 # needs chromium
 test-browser: environment ## the page in headless Chromium
 	$(BIN)/python -m pytest -m browser
+
+# needs an NVIDIA GPU and a build of torch for it
+test-gpu: environment ## the mathematics on a GPU, against the CPU
+	$(BIN)/python -m pytest -m gpu
 
 lint: environment ## ruff, mypy, import contracts, snakefmt
 	ruff check .

@@ -14,7 +14,7 @@ from rodflow.errors import InvalidInput, whole_number
 from rodflow.jobs.progress import log
 from rodflow.training.cost import Cost, Counter
 from rodflow.training.data import taken_apart
-from rodflow.training.forward import ONE_AT_A_TIME, forward_pass
+from rodflow.training.forward import ONE_AT_A_TIME, exact_on_gpu, forward_pass
 from rodflow.training.losses import Loss
 from rodflow.training.module import WHOLE, computed_in, in_brackets, in_training, module_loss
 from rodflow.training.preflight import preflight, require_third_derivatives
@@ -139,6 +139,8 @@ class Objective:
         self._at_one = Replayed(self._differentiate_loss, self._compile)
         self._at_several = Replayed(self._row_by_row, self._compile, faster=self._rows_at_once)
         self._counter = Counter()
+        if any(part.is_cuda for part in self._data):
+            exact_on_gpu()
 
     @property
     def cost(self) -> Cost:
