@@ -30,11 +30,13 @@ reproduce: environment ## the default run: about 30 minutes on two cores; first 
 docs: environment ## the site, in site/: about a minute
 	NO_MKDOCS_2_WARNING=1 mkdocs build
 
-# REPLICATION.md, the tables and the pictures of the pages: all from reference/, but for the valley, which is run anew
+# REPLICATION.md, the tables and the pictures of the pages: all from reference/, but for the valley and README's example, which
+# are run anew
 docs-numbers: environment ## every number and picture of README and docs again, from reference/
 	$(BIN)/python -m rodflow reference-replication --output REPLICATION.md
 	$(BIN)/python -m rodflow reference-pages README.md $(wildcard docs/*.md)
 	$(BIN)/python -m rodflow reference-pictures --output docs
+	cd docs && ../$(BIN)/python ../examples/first.py > first.txt
 
 replication: docs-numbers ## the same
 

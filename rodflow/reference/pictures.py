@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from rodflow import config as configuration
 from rodflow.catalogue import FLOWS
 from rodflow.jobs.files import read_table
 from rodflow.pipeline.layout import landscape_file
 from rodflow.pipeline.results import read_landscape
+from rodflow.pipeline.stages.animation import landscape_motion
 from rodflow.pipeline.stages.landscape import run_landscape
 from rodflow.report.cells import about_architecture
 from rodflow.report.figures import architecture, landscape
+from rodflow.report.figures.motion import save_gif
 from rodflow.report.figures.panels import PlottedCell
 from rodflow.report.figures.style import save
 
@@ -47,28 +49,47 @@ def kept_cell(reference: Path, name: str, optimizer: str) -> PlottedCell:
     return PlottedCell(series, discrete, float(kept["threshold"].iloc[0]), ended)
 
 
-def draw_mlp(reference: Path) -> Figure:
+def draw_mlp(reference: Path, output: Path) -> None:
     """Four optimizers on the reference's MLP."""
     config, cells = configuration.load(reference / "config.yaml"), read_table(reference / "cells.csv")
     weights = int(cells.loc[cells["architecture"] == "mlp", "parameters"].iloc[0])
     shown = {optimizer: kept_cell(reference, "mlp", optimizer) for optimizer in FAMILIES}
-    return architecture.draw(shown, "mlp", about_architecture(config, "mlp", weights), config.learning_rates["mlp"])
+    about = about_architecture(config, "mlp", weights)
+    save(architecture.draw(shown, "mlp", about, config.learning_rates["mlp"]), [output])
 
 
-def draw_valley(_: Path) -> Figure:
-    """Gradient descent and four flows in the sharpening valley, run anew."""
+@contextmanager
+def valley() -> Iterator[Path]:
+    """The results of a run that has nothing but gradient descent and its flows in the sharpening valley, run anew."""
     with TemporaryDirectory() as folder:
         file = landscape_file(folder, "valley")
         file.parent.mkdir()
         run_landscape("valley", file)
-        return landscape.draw(*read_landscape(Path(folder), "valley"))
+        yield Path(folder)
 
 
-PICTURES: dict[str, Callable[[Path], Figure]] = {"mlp.png": draw_mlp, "valley.png": draw_valley}
+def draw_valley(_: Path, output: Path) -> None:
+    """Gradient descent and four flows in the valley."""
+    with valley() as results:
+        save(landscape.draw(*read_landscape(results, "valley")), [output])
+
+
+def move_valley(reference: Path, output: Path) -> None:
+    """Gradient descent, rod flow and the stable flow in the valley, as an animation."""
+    config = configuration.load(reference / "config.yaml").model_copy(update={"landscapes": ["valley"]})
+    with valley() as results:
+        save_gif(landscape_motion(config, results, {"landscape": "valley"}), output)
+
+
+PICTURES: dict[str, Callable[[Path, Path], None]] = {
+    "mlp.png": draw_mlp,
+    "valley.png": draw_valley,
+    "valley.gif": move_valley,
+}
 """The pictures by their name, drawn from the folder of the reference."""
 
 
 def draw_pictures(reference: Path, output: Path) -> None:
     """Every picture, into the folder ``output``."""
     for name, draw in PICTURES.items():
-        save(draw(reference), [output / name])
+        draw(reference, output / name)

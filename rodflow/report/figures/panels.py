@@ -152,7 +152,7 @@ def draw_panel(
 
     A series that was lost ends with an x. With ``excess`` the flows may raise the upper limit at most so many times
     above the discrete run: a diverging flow would flatten everything else. A linear axis reaches from 0 to at
-    least ``least``. Below an ``error`` lies the band of the twins' errors, from the bottom up; it sets no limits.
+    least ``least``. Below an ``error`` lies the band of the twins' errors, from the bottom up; its top is seen.
     """
     lost = cell.lost()
     drawn: dict[bool, list[np.ndarray]] = {True: [], False: []}
@@ -206,7 +206,11 @@ def titled(title: str, about: str) -> str:
 
 def _shade_floor(axes: Axes, floor: DataFrame, log: bool) -> None:
     """The band up to the smaller of the twins' errors, and paler on to the larger."""
-    steps, bottom = floor["step"].to_numpy(float), axes.get_ylim()[0] if log else 0.0
+    steps, bottom = floor["step"].to_numpy(float), 0.0
+    if log:
+        highest = float(floor["most"].max())  # NaN without any
+        bottom = min(axes.get_ylim()[0], highest / 3) if highest > 0 else axes.get_ylim()[0]
+        axes.set_ylim(bottom)
     for name, alpha in (("most", 0.45), ("least", 0.7)):
         heights = np.maximum(floor[name].to_numpy(float), bottom)
         axes.fill_between(steps, bottom, heights, color=FLOOR_STYLE.colour, alpha=alpha, linewidth=0, zorder=1)
