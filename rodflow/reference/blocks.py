@@ -50,28 +50,33 @@ def models(reference: Path) -> str:
 
 IDEAS = {
     "stable": "the limit without an oscillation: the step as a velocity",
-    "stable_corrected": "the same, corrected for the length of a step",
+    "stable_corrected": "the stable flow, corrected for the length of a step",
     "rod": "a centre and the covariance of an oscillation around it",
-    "rod_one_column": "the same with one column of the covariance, which misses the edge",
+    "rod_one_column": "rod flow with one column of the covariance: it misses the edge",
     "drift_free_rod": "centre and alternating part told apart by parity, a step at a time",
-    "drift_free_rod_ode": "the same in continuous time",
+    "drift_free_rod_ode": "the drift-free map in continuous time",
     "twin": "no model: the run again with other rounding errors, the floor",
-    "second_twin": "a second one",
+    "second_twin": "a second twin",
     "central": "the smallest covariance that holds the sharpness at the threshold",
-    "central_unit_step": "the same in steps of one unit",
-    "central_momentum": "the same in phase space; experimental",
+    "central_unit_step": "central flow in steps of one unit: sharpness held at the threshold",
+    "central_momentum": "central flow in phase space; experimental",
     "edge": "centre, direction and length of one oscillation",
-    "edge_unit_step": "the same in steps of one unit",
+    "edge_unit_step": "edge flow in steps of one unit: centre and one oscillation",
 }
 """What each flow is, in a few words."""
 
 
-def flows(reference: Path) -> str:
-    """A row a flow of the catalogue: name, class, idea, optimizers; cost and error over the floor where it has them."""
+def flows(reference: Path, measured: bool = False) -> str:
+    """A row a flow of the catalogue: name, class, idea, optimizers; cost and error over the floor where it has them.
+
+    ``measured``: only the models that have them.
+    """
     kept = {str(flow): own for flow, own in read_table(reference / "errors.csv").groupby("flow")}
     rows = []
     for name, entry in FLOWS.entries.items():
         own = kept.get(name)
+        if measured and (own is None or entry.floor):
+            continue
         whom = {None: "all", True: "with momentum", False: "without momentum"}[entry.momentum]
         rows.append(
             {
@@ -81,7 +86,7 @@ def flows(reference: Path) -> str:
                 "idea": IDEAS.get(name, "–"),
                 "optimizers": "gradient descent" if entry.models == ("gd",) else whom,
                 "gradient equivalents a step": "–" if own is None else short(_cost(own), 3),
-                "error over the floor, median": "–" if own is None or entry.floor else _middle(own, "ratio_to_floor"),
+                "error over the floor, median": "–" if own is None or entry.floor else _told(own, "ratio_to_floor"),
             }
         )
     return markdown.table(rows)
@@ -94,6 +99,10 @@ def _cost(own: pd.DataFrame) -> float:
 def _middle(own: pd.DataFrame, name: str) -> str:
     """The median of a ratio over the cells that tell it."""
     return short(told(own, name)[name].median(), 3)
+
+
+def _told(own: pd.DataFrame, name: str) -> str:
+    return f"{_middle(own, name)} ({len(told(own, name))} cells)"
 
 
 def _median(own: pd.DataFrame, name: str) -> str:
@@ -150,6 +159,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "cells": cells,
     "precision": precision,
     "flows": flows,
+    "measured_flows": partial(flows, measured=True),
     "letters": letters,
     **{f"columns_of_{file}": partial(columns_of, file) for file in columns.OWN},
 }

@@ -38,7 +38,8 @@ def number(reference: Path, flow: str, column: str, statistic: str) -> str:
         raise InvalidInput("flow", flow, f"one of {', '.join(errors['flow'].unique())}")
     if column not in errors or not pd.api.types.is_numeric_dtype(errors[column]):
         raise InvalidInput("column", column, "one of numbers, of errors.csv")
-    values = told(own, column)[column] if column in RATIOS else own[column]
+    ratio = {n: ratio for ratio, n in RATIOS.items()}.get(column, column)  # of a number of records: the ratio's
+    values = (told(own, ratio) if ratio in RATIOS else own)[column]
     if statistic in STATISTICS:
         return short(STATISTICS[statistic](values), 3)
     if count is None:

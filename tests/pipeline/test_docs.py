@@ -117,9 +117,12 @@ def test_pages_show_the_numbers_of_the_reference(page):
 
 @pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
 def test_a_number_changed_by_hand_is_found(page):
+    """In a table, and in a sentence."""
     text = (ROOT / page).read_text()
-    table = re.search(r"<!-- reference: models -->.*?<!-- end -->", text, re.DOTALL)
-    for digit in list(re.finditer(r"\d", table[0]))[5::40]:
+    tables = list(re.finditer(r"<!-- reference: \w*(?:models|flows) -->.*?<!-- end -->", text, re.DOTALL))
+    numbers = list(re.finditer(r"(?<=-->)\d[^<]*", text))
+    assert tables and numbers
+    for table, digit in [(t, d) for t in [*tables, *numbers] for d in list(re.finditer(r"\d", t[0]))[::17]]:
         at = table.start() + digit.start()
         changed = text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :]
         assert filled(changed, REFERENCE) == text != changed

@@ -242,15 +242,17 @@ def test_a_key_given_twice_is_refused_by_name(project):
 
 @pytest.fixture(scope="module")
 def with_images(tmp_path_factory) -> Path:
-    """A copy of the project with the file of images that the README's command names."""
+    """A copy of the project with the file of images that a command of the docs names."""
     folder = copy_project(tmp_path_factory.mktemp("with_images"))
     np.savez(folder / "my.npz", **cifar_arrays(40))
     return folder
 
 
-def test_readmes_commands_with_a_file_of_images(with_images):
-    lines = re.findall(r"^snakemake .*my\.npz.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert len(lines) == 2
+def test_readmes_commands_and_those_with_a_file_of_images(with_images):
+    lines = re.findall(r"^snakemake --cores 2.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(lines) == 3
+    lines += re.findall(r"^snakemake .*my\.npz.*$", (ROOT / "docs/workflow.md").read_text(), re.MULTILINE)
+    assert len(lines) == 5
     for line in lines:
         words = [sys.executable, "-m", *shlex.split(line, comments=True), "--dry-run", "--quiet"]
         ended = subprocess.run(words, cwd=with_images, env=environment(), capture_output=True, text=True)
