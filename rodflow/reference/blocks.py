@@ -69,7 +69,7 @@ IDEAS = {
 def flows(reference: Path, measured: bool = False) -> str:
     """A row a flow of the catalogue: name, class, idea, optimizers; cost and error over the floor where it has them.
 
-    ``measured``: only the models that have them.
+    ``measured``: only the models that have them, in brief.
     """
     kept = {str(flow): own for flow, own in read_table(reference / "errors.csv").groupby("flow")}
     rows = []
@@ -81,7 +81,7 @@ def flows(reference: Path, measured: bool = False) -> str:
         rows.append(
             {
                 "flow": entry.label,
-                "in a config": f"`{name}`",
+                **({} if measured else {"in a config": f"`{name}`"}),
                 "class": f"`rf.{entry.target.rpartition(':')[2]}`",
                 "idea": IDEAS.get(name, "–"),
                 "optimizers": "gradient descent" if entry.models == ("gd",) else whom,
