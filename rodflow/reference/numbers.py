@@ -19,8 +19,8 @@ STATISTICS: dict[str, Callable[[pd.Series], float]] = {
     "largest": lambda values: values.max(),
 }
 """What a number in a sentence may be, over the cells of a flow that tell it."""
-COUNT = re.compile(r"(above|below)_(\d+)")
-"""Or in how many of these cells it is above, or below, a whole number: ``26 of 27``."""
+COUNT = re.compile(r"(above|below|within)_(\d+)")
+"""Or in how many of these cells it is above a whole number, below it, or within so many percent of 1: ``26 of 27``."""
 
 
 def short(value: Any, digits: int = 2) -> str:
@@ -31,18 +31,26 @@ def short(value: Any, digits: int = 2) -> str:
 
 
 def number(reference: Path, flow: str, column: str, statistic: str) -> str:
-    """A flow's ``statistic`` of a ``column`` of errors.csv, as a sentence has it. Raises: ``InvalidInput``."""
-    errors, count = read_table(reference / "errors.csv"), COUNT.fullmatch(statistic)
-    own = errors[errors["flow"] == flow]
-    if not len(own):
-        raise InvalidInput("flow", flow, f"one of {', '.join(errors['flow'].unique())}")
-    if column not in errors or not pd.api.types.is_numeric_dtype(errors[column]):
-        raise InvalidInput("column", column, "one of numbers, of errors.csv")
+    """A flow's ``statistic`` of a ``column`` of errors.csv or fidelity.csv, as a sentence has it.
+
+    Raises: ``InvalidInput`` for a name of nothing.
+    """
+    tables, count = (
+        [read_table(reference / f"{name}.csv") for name in ("errors", "fidelity")],
+        COUNT.fullmatch(statistic),
+    )
+    if flow not in set(tables[0]["flow"]):
+        raise InvalidInput("flow", flow, f"one of {', '.join(tables[0]['flow'].unique())}")
+    table = next((t for t in tables if column in t and pd.api.types.is_numeric_dtype(t[column])), None)
+    if table is None:
+        raise InvalidInput("column", column, "one of numbers, of errors.csv or fidelity.csv")
+    own = table[table["flow"] == flow]
     ratio = {n: ratio for ratio, n in RATIOS.items()}.get(column, column)  # of a number of records: the ratio's
     values = (told(own, ratio) if ratio in RATIOS else own)[column]
     if statistic in STATISTICS:
         return short(STATISTICS[statistic](values), 3)
     if count is None:
         raise InvalidInput("statistic", statistic, f"one of {', '.join(STATISTICS)}, above_1, below_10 and the like")
-    held = values > int(count[2]) if count[1] == "above" else values < int(count[2])
+    bound = int(count[2])
+    held = {"above": values > bound, "below": values < bound, "within": (values - 1).abs() <= bound / 100}[count[1]]
     return f"{held.sum()} of {len(values)}"

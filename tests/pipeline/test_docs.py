@@ -137,6 +137,9 @@ def test_a_number_of_a_sentence():
         assert float(said) == pytest.approx(value, rel=5e-3)
     counted = re.search(">([^<]*)<", filled(text.format("above_9"), REFERENCE))[1]
     assert counted == f"{sum(value > 9 for value in own)} of {len(own)}"
+    ratio = pd.read_csv(REFERENCE / "fidelity.csv").query("flow == 'rod'")["sharpness_ratio"]
+    within = f"{sum(abs(r - 1) <= 0.05 for r in ratio)} of {len(ratio)}"
+    assert filled("<!-- rod.sharpness_ratio.within_5 -->7<!-- -->", REFERENCE).count(within) == 1
     for mark in ("rod.ratio_to_stable.mean", "road.ratio_to_stable.median", "rod.flow.median"):
         with pytest.raises(InvalidInput, match="allowed: one of"):
             filled(f"<!-- {mark} -->7<!-- -->", REFERENCE)

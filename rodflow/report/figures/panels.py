@@ -297,7 +297,7 @@ def legend(figure: Figure, cells: list[PlottedCell], steps: bool, columns: int) 
         text = f"{look.label}\n({lost_text(named[name].values())})" if name in named else look.label
         handles.append(Line2D([], [], **look.line, label=text))
     if any(cell.floor is not None for cell in cells):
-        handles.append(floor_handle(f"{FLOOR_STYLE.label}:\nno model can be nearer"))
+        handles.append(floor_handle(f"{FLOOR_STYLE.label}:\nrounding alone makes this error"))
     if any(cell.discrete for cell in cells):
         handles.append(
             Patch(
