@@ -83,6 +83,9 @@ class Catalogue(Mapping[str, Any], Generic[E]):
     def __getitem__(self, name: str) -> Any:
         return self.entries[name].load()
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries  # and not, as Mapping has it, by loading what the name stands for
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
 

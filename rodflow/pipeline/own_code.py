@@ -16,12 +16,13 @@ import importlib.util
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import rodflow
 
 ALL = "*"
 LIBRARY = "rodflow"
+T = TypeVar("T", bound=ast.AST)
 
 
 class Statement(NamedTuple):
@@ -60,12 +61,21 @@ class Used(NamedTuple):
     library: frozenset[str]
 
 
-def without_texts(tree: ast.AST) -> ast.AST:
+def within(node: ast.AST) -> list[ast.AST]:
+    """The parts of a node that are statements or hold some; expressions, most of a tree, are left out."""
+    kinds = ast.stmt | ast.excepthandler | ast.match_case
+    return [part for part in ast.iter_child_nodes(node) if isinstance(part, kinds)]
+
+
+def without_texts(tree: T) -> T:
     """``tree`` without docstrings and other texts that nothing is done with; in place."""
-    for node in ast.walk(tree):
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [statement for statement in body if not _is_text(statement)]  # type: ignore[attr-defined]
+        waiting += within(node)
     return tree
 
 

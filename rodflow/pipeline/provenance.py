@@ -21,7 +21,7 @@ from rodflow.config.own import Part
 from rodflow.config.run import ANIMATED_FLOWS, LANDSCAPE_FLOWS
 from rodflow.measures.summaries import Provenance
 from rodflow.pipeline.own import folder_of
-from rodflow.pipeline.own_code import used, without_texts
+from rodflow.pipeline.own_code import used, within, without_texts
 
 PACKAGE = Path(__file__).parents[1]
 IGNORED = (
@@ -52,12 +52,16 @@ def _ignored(module: str) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in IGNORED)
 
 
+@functools.cache
 def _tree(module: str) -> ast.Module:
-    """The code of a module of the project. Raises: ``ModuleNotFoundError`` if there is none of that name."""
+    """The code of a module of the project, without docstrings.
+
+    Raises: ``ModuleNotFoundError`` if there is none of that name.
+    """
     path = _file(module) if module.split(".")[0] == "rodflow" else None
     if path is None:
         raise ModuleNotFoundError(f"rodflow has no module {module}, so that no digest of its code can be taken")
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return without_texts(ast.parse(path.read_text(encoding="utf-8")))
 
 
 @functools.cache
@@ -73,7 +77,7 @@ def _imports(module: str) -> frozenset[str]:
         node = waiting.pop()
         if isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING":
             continue
-        waiting += ast.iter_child_nodes(node)
+        waiting += within(node)
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -110,11 +114,11 @@ def modules_used(*modules: str) -> list[str]:
 @functools.cache
 def _code(module: str) -> bytes:
     """The code of a module without comments, docstrings and layout, with the ``DATA`` beside it."""
-    tree = without_texts(_tree(module))
     path = _file(module)
     assert path is not None
     data = sorted(file for file in path.parent.iterdir() if file.suffix in DATA)
-    return b"\0".join([ast.dump(tree).encode(), *(file.name.encode() + b"\0" + file.read_bytes() for file in data)])
+    code = ast.dump(_tree(module)).encode()
+    return b"\0".join([code, *(file.name.encode() + b"\0" + file.read_bytes() for file in data)])
 
 
 @functools.cache

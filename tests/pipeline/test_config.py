@@ -1,6 +1,8 @@
 """The config: what is accepted, and what is refused by key, value and what is allowed."""
 
 import json
+import subprocess
+import sys
 from typing import get_args
 
 import pytest
@@ -169,3 +171,13 @@ def test_an_optimizers_own_hyperparameters_take_the_place_of_the_shared_ones():
     assert config.hyperparameters_for("nadam")["beta2"] == 0.99
     with pytest.raises(InvalidInput, match=r"hyperparameters_of\.adam\.beta3"):
         configuration.parse(smoke(hyperparameters_of={"adam": {"beta3": 0.9}}))
+
+
+def test_a_config_is_read_without_the_libraries_that_take_seconds():
+    """As Snakemake does at each start, and every command: names are looked up in the catalogue, not loaded."""
+    check = (
+        "import sys, yaml; from rodflow import config; read = yaml.safe_load(open('config.yaml'))\n"
+        "assert config.parse(read).followed\n"
+        "sys.exit(bool({'torch', 'pandas', 'matplotlib', 'h5py'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", check], check=False, cwd=ROOT).returncode == 0

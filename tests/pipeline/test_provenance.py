@@ -33,7 +33,13 @@ def package(tmp_path, monkeypatch) -> Path:
 
 
 def forget() -> None:
-    for cached in (provenance.code_digest, provenance._code, provenance._imports, provenance._looks_up):
+    for cached in (
+        provenance.code_digest,
+        provenance._code,
+        provenance._imports,
+        provenance._looks_up,
+        provenance._tree,
+    ):
         cached.cache_clear()
 
 
