@@ -3,8 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 CORES ?= all
-# two processes for the tests; a file's tests stay together, since they share what they make
-TWO := --numprocesses 2 --dist loadfile
+# Two processes for the tests; a file's tests stay together, since they share what they make. Files in their order: it has
+# the longest, which start Snakemake, before the short ones.
+TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help environment reproduce docs docs-numbers replication reference-check report test test-science test-slurm \
