@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +28,12 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def reads_a_pipe(pid: int) -> bool:
+    """Whether a process sleeps in a read of a pipe; or just sleeps, where the kernel does not say in what."""
+    state, where = (Path(f"/proc/{pid}/{name}").read_text() for name in ("stat", "wchan"))
+    return "pipe_read" in where or (where in ("", "0") and state.rpartition(")")[2].split()[0] == "S")
 
 
 class Served(NamedTuple):
@@ -196,7 +201,9 @@ def test_a_signal_ends_a_command_as_it_ends_an_ordinary_start(served, tmp_path, 
     ends = []
     for name, server in (("forked", served.path), ("own", OFF)):
         process = wait_for_config(tmp_path / name, server).process
-        time.sleep(0.5)  # Python sees a signal that comes between opening and reading only after the read
+        works = process.pid if server == OFF else served.begun(str(tmp_path / name))[0]
+        # Python sees a signal that comes between opening and reading only after the read
+        wait_for(lambda works=works: reads_a_pipe(works))
         process.send_signal(number)
         ends.append((*process.communicate(timeout=30), process.returncode))
     assert ends[0] == ends[1]
