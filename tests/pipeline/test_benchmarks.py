@@ -175,7 +175,7 @@ def test_shown():
 def test_the_papers_experiment_goes_on_from_call_to_call_and_machine_to_machine(tmp_path):
     """At toy size: a first call without time for all, a second one elsewhere, from what the first left to carry."""
     settings = smoke(flows=["stable", "drift_free_rod"], architectures=["mlp"], landscapes=[], precision_cells=[])
-    settings |= {"optimizers": ["gd", "adam"], "steps": 3000, "record_interval": 100}
+    settings |= {"optimizers": ["gd", "adam"], "steps": 1500, "record_interval": 100}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
 
     def call(work: str, **more: str) -> subprocess.CompletedProcess:

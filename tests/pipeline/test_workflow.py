@@ -20,6 +20,7 @@ from helpers.checkout import (
     interruptible,
     outputs,
     read_without_times,
+    shorten_valley,
     snakemake,
     wait_for,
 )
@@ -42,7 +43,7 @@ def run(folder: Path, *words: str, narrow: tuple[str, ...] = NARROW, cores: int 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    folder = copy_project(tmp_path_factory.mktemp("project"))
+    folder = shorten_valley(copy_project(tmp_path_factory.mktemp("project")))
     run(folder)
     return folder
 
