@@ -9,6 +9,7 @@ from helpers.checkout import ROOT, copy_project, environment, smoke, snakemake
 from rodflow import config as configuration
 from rodflow.config.layers import layered
 from rodflow.errors import InvalidInput
+from rodflow.jobs.forkserver import OFF, VARIABLE
 
 RATES = {"mlp": {"gd": 0.1, "adam": 1e-3}, "vit": {"gd": 0.2, "adam": 2e-3}}
 OTHER_PROBLEMS = [
@@ -78,7 +79,8 @@ def test_snakemake_and_the_command_line_mean_the_same_by_a_file(tmp_path, name):
         words += ["--config", "data={'file': 'empty.npz'}"]
         config = config.model_copy(update={"data": config.data.model_copy(update={"file": "empty.npz"})})
     command = [sys.executable, "-m", "snakemake", *words]
-    subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True)
+    alone = environment() | {VARIABLE: OFF}  # one job, which would end before a server is there
+    subprocess.run(command, cwd=project, env=alone, capture_output=True, text=True)
     assert configuration.load(project / "results" / config.run / "config.yaml") == config
 
 

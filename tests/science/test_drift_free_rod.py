@@ -172,7 +172,7 @@ def test_quartic_reaches_the_period_two_orbit(make, start, dtype):
     lr, sharpness, softening = 0.5, 4.2, 3.0
     flow = make(quartic(sharpness, softening).objective, optimizer("gd", lr))
     y = flow.start(alternating(vector(0).to(dtype), vector(start).to(dtype)))
-    end = flow.advance(y, 0, 200)
+    end = flow.advance(y, 0, 120)  # off by less than 1e-5 by then: a distance shrinks to 0.8 of it in a step
     assert end.dtype == dtype
     assert float(flow.rod(end) ** 2) == pytest.approx(sharpness / softening - 2 / (lr * softening), rel=1e-4)
 
