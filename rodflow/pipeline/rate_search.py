@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -25,27 +25,29 @@ STILL = 1e-7
 """The climb's first learning rate: nothing moves, and the second moment forms at the first weights."""
 FIRST, GROWTH = 0.1, 3.0
 """The share of ``CLIMB`` with which the climb sets out, and the most by which its rate grows between two records."""
-ARRIVAL, LATEST = 0.4, 0.55
-"""Shares of a run's steps after which it is to be at its threshold: wanted at first, and the latest that is tried."""
+ARRIVAL, LATER = 0.4, 0.45
+"""Shares of a run's steps after which it is to be at its threshold: at first, and where a rate was too large."""
+NARROW = 1.1
+"""No rate is tried that is nearer than about this factor to one that is too small or too large."""
+STRIDE = 1.5
+"""The factor between the rates that are tried on either side of one at which a run left its edge."""
 WIDEST = 4.0
-"""The largest factor between the rates of two trials that follow each other."""
-NARROW = 1.06
-"""No rate is sought between one that is too small and one that is too large by less than this factor."""
+"""What a rate is divided by at which a run is above its edge at its first record."""
 FALL = 0.8
-"""A run whose sharpness falls below this share of itself from one record at the edge to the next fell off its edge."""
-RAISE = 1.25
-"""The factor by which a rate is raised at which a run does not stay at its edge for long."""
+"""A run whose sharpness falls below this share of itself from one record to the next leaves its edge in a burst."""
+FADE = 0.25
+"""The largest share of a run's records, its last ones, that it may be off its edge at which it does not stay."""
 TRIALS = 6
 """The most trials of a cell."""
 
-FOUND, LATE, LEFT, LEAPT, DIVERGED = "found", "late", "left", "leapt", "diverged"
+FOUND, FADED, LATE, LEFT, LEAPT, DIVERGED = "found", "faded", "late", "left", "leapt", "diverged"
 REASONS = {
     LATE: "its sharpness does not rise enough, or too late",
     LEFT: "it leaves its edge, by itself or in a burst",
     LEAPT: f"it leaps into its edge, above {LEAP} thresholds",
     DIVERGED: "it diverges",
 }
-"""Why a rate is not ``FOUND``, in words."""
+"""Why a rate is neither ``FOUND`` nor ``FADED``, in words."""
 
 OnRecord = Callable[[int, float], None]
 """Told the step and the effective sharpness, in thresholds, of each record; it ends the run by :class:`Ended`."""
@@ -88,7 +90,7 @@ class Trial:
 
     rate: float
     verdict: str
-    """``FOUND``, or one of ``REASONS``."""
+    """``FOUND``; ``FADED``, good but for leaving its edge softly near its end; or one of ``REASONS``."""
     share: float
     """Records in the edge window, of all that a whole run has."""
     largest: float
@@ -97,8 +99,8 @@ class Trial:
     """The effective sharpness at the last record, in thresholds."""
     ended: int
     """The step of that record."""
-    too_large: bool
-    """Whether a smaller rate is needed. If not, and it left its edge, that is not known."""
+    left: int | None
+    """The step from which on no record is in the edge window; None where the last one is."""
     path: tuple[Point, ...]
     """Up to the edge."""
 
@@ -107,53 +109,40 @@ def search(trainer: Trainer) -> list[Trial]:
     """The trials of a cell, at least one; the last one is ``FOUND``, or else the best, measured to its end.
 
     A run is good that has ``LEAST_SHARE`` of its records in the edge window, the last one too, and none above ``LEAP``
-    thresholds from the flows' start on.
+    thresholds from the flows' start on. The best is ``FADED``, if any is, and else has most of that share.
     """
     path = climb(trainer)
     if not path:  # not finite, or nowhere convex, where it starts
         return [attempt(trainer, STILL, whole=True)]
     trials: list[Trial] = []
-    low, high, arrival = 0.0, math.inf, ARRIVAL
-    early = math.inf  # the smallest rate at which a run was at its edge too early and left it softly
-    rising = False  # whether a run that leaves its edge softly is taken to need a larger rate, to be held there
-    rate, _ = predicted(trainer, path, arrival)
-    while len(trials) < TRIALS and min(high, early) > NARROW * low:
-        rate = float(f"{rate:.2e}")  # as it is written into a config
-        trials.append(trial := attempt(trainer, rate))
-        if trial.verdict == FOUND:
+    while len(trials) < TRIALS and (rate := following(trainer, path, trials)):
+        trials.append(attempt(trainer, rate))
+        if trials[-1].verdict == FOUND:
             return trials
-        if trial.too_large:
-            high = min(high, rate)
-        elif trial.verdict == LEFT and not rising:
-            early = min(early, rate)
-        else:
-            low = max(low, rate)
-        too_early = rate >= min(high, early)
-        if too_early:
-            arrival = (arrival + LATEST) / 2
-        following = predicted(trainer, trial.path, arrival)[0] if trial.path else rate / WIDEST
-        if too_early and trial.ended < ARRIVAL / 2 * trainer.steps:
-            following = min(following, rate / 2)  # what it did before it was ended says little of the path
-        elif trial.verdict == LATE and early < math.inf:  # between the two it gets to its edge and is not held there
-            rising, low, early = True, early, math.inf
-            following = RAISE * low
-        elif rising:
-            following = max(following, RAISE * rate)
-        following = min(max(following, rate / WIDEST), max(rate, low) * WIDEST)
-        rate = _between(low, min(high, early), following)
-    best = max(trials, key=lambda trial: (min(trial.share, LEAST_SHARE), -max(trial.largest, 1), trial.last))
+    best = max(trials, key=lambda t: (t.verdict == FADED, min(t.share, LEAST_SHARE), -max(t.largest, 1), t.last))
     whole = best if best.ended >= trainer.steps else attempt(trainer, best.rate, whole=True)
     return [*(trial for trial in trials if trial is not whole), whole]
 
 
-def _between(low: float, high: float, rate: float) -> float:
-    """``rate``, if it lies well between a rate that is too small and one that is too large; else one that does."""
-    if not low:
-        return min(rate, high / 1.1)
-    if high == math.inf:
-        return max(rate, low * 1.1)
-    margin = (high / low) ** 0.15
-    return rate if low * margin <= rate <= high / margin else math.sqrt(low * high)
+def following(trainer: Trainer, climbed: Sequence[Point], trials: list[Trial]) -> float | None:
+    """The rate of the next trial, as it is written into a config; None where those that are left are all but tried.
+
+    It is what the latest path predicts, or the middle of those that are too small and too large if it is none of them.
+    What a run that left its edge needs is not known: rates above and below it are tried by turns.
+    """
+    telling = [trial for trial in trials if trial.verdict not in (LEFT, FADED)]
+    low = max((trial.rate for trial in telling if trial.verdict == LATE), default=0.0)
+    high = min((trial.rate for trial in telling if trial.verdict != LATE), default=math.inf)
+    path = telling[-1].path if telling else climbed
+    middle = predicted(trainer, path, ARRIVAL if high == math.inf else LATER)[0] if path else high / WIDEST
+    if not low * NARROW <= middle <= high / NARROW:
+        bounds = [bound for bound in (low * NARROW, high / NARROW) if 0 < bound < math.inf]
+        middle = math.prod(bounds) ** (1 / len(bounds))
+    for strides in (0, 1, -1, 2, -2, 0.5, -0.5):
+        rate = float(f"{middle * STRIDE**strides:.2e}")
+        if low < rate < high and all(abs(math.log(rate / trial.rate)) > math.log(NARROW) / 2 for trial in trials):
+            return rate
+    return None
 
 
 def climb(trainer: Trainer) -> list[Point]:
@@ -179,7 +168,7 @@ def climb(trainer: Trainer) -> list[Point]:
     return path
 
 
-def predicted(trainer: Trainer, path: list[Point] | tuple[Point, ...], arrival: float) -> tuple[float, bool]:
+def predicted(trainer: Trainer, path: Sequence[Point], arrival: float) -> tuple[float, bool]:
     """The rate at which a run is at its threshold after a share of its steps; whether the path gets so far.
 
     A point of the path is where a run at ``rate = s / F`` is at that step, F being the sum of the schedule's factors.
@@ -213,16 +202,17 @@ def attempt(trainer: Trainer, rate: float, whole: bool = False) -> Trial:
         )
 
     def judged() -> str:
-        at_edge = [sharpness >= EDGE for sharpness in found]
+        at_edge = [i for i, sharpness in enumerate(found) if sharpness >= EDGE]
         if not math.isfinite(found[-1]):
             return DIVERGED
         if largest() > LEAP:
             return LEAPT
-        if len(found) == total and any(at_edge) and not at_edge[-1]:
-            return LEFT
-        if sum(at_edge) + total - len(found) < LEAST_SHARE * total:
-            return LEFT if any(at_edge[: total // 2]) else LATE
-        return FOUND
+        if len(at_edge) + total - len(found) < LEAST_SHARE * total:
+            return LATE if total - min(at_edge, default=len(found)) < LEAST_SHARE * total else LEFT
+        if len(found) < total or at_edge[-1] == total - 1:
+            return FOUND
+        softly = all(after >= FALL * before for before, after in itertools.pairwise(found[at_edge[-1] :]))
+        return FADED if softly and total - 1 - at_edge[-1] <= FADE * total else LEFT
 
     def on_record(t: int, sharpness: float) -> None:
         steps.append(t)
@@ -235,16 +225,13 @@ def attempt(trainer: Trainer, rate: float, whole: bool = False) -> Trial:
     except Ended:
         diverged = False
     verdict = DIVERGED if diverged or not found else judged()
-    share = sum(sharpness >= EDGE for sharpness in found) / total
-    falls = [t for t, (a, b) in zip(steps[1:], itertools.pairwise(found), strict=False) if a >= EDGE and b < FALL * a]
-    fell = any(t >= trainer.start for t in falls)
-    too_large = verdict in (LEAPT, DIVERGED) or (verdict == LEFT and (fell or share >= LEAST_SHARE))
+    at_edge = [i for i, sharpness in enumerate(found) if sharpness >= EDGE]
+    off = steps[max(at_edge, default=-1) + 1 :]
     path, s = [], 0.0
     for i, (t, sharpness) in enumerate(zip(steps, found, strict=True)):
         s += rate * sum(map(trainer.factor, range(steps[i - 1] if i else 0, t)))
         if not 0 < sharpness < LEAP or any(before >= EDGE for before in found[:i]):
             break
         path.append(Point(s, sharpness / (rate * trainer.factor(t))))
-    last = found[-1] if found else math.nan
-    ended = steps[-1] if steps else 0
-    return Trial(rate, verdict, share, largest(), last, ended, too_large, tuple(path))
+    last, ended = (found[-1], steps[-1]) if found else (math.nan, 0)
+    return Trial(rate, verdict, len(at_edge) / total, largest(), last, ended, off[0] if off else None, tuple(path))

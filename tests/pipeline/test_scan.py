@@ -1,6 +1,8 @@
 """The scan of learning rates: on made-up cells whose sharpness is known, and on a small network."""
 
 import math
+import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +19,23 @@ from rodflow import config as configuration
 from rodflow.cli import app
 from rodflow.config import Cell
 from rodflow.measures.constants import EDGE, LEAP, LEAST_SHARE
-from rodflow.pipeline.rate_search import ARRIVAL, FOUND, LATE, LEAPT, LEFT, REASONS, Point, climb, predicted, search
+from rodflow.pipeline.rate_search import (
+    ARRIVAL,
+    DIVERGED,
+    FADED,
+    FOUND,
+    LATE,
+    LEAPT,
+    LEFT,
+    REASONS,
+    Point,
+    Trial,
+    attempt,
+    climb,
+    following,
+    predicted,
+    search,
+)
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.scan import with_any_rates
@@ -28,13 +46,17 @@ from rodflow.pipeline.stages.tables import warned
 class Valley:
     """A cell whose sharpness at a rate of 1 is ``first (1 + s / 100)^power`` until it holds its threshold.
 
-    It enters at ``peak`` thresholds, is at its edge for the share ``stay`` of the steps, then at half the threshold.
+    It enters at ``peak`` thresholds, is at its edge for the share ``stay`` of the steps, at most until
+    the share ``until``, then ``off`` thresholds sharp. At a rate that ``stays`` it is there to its end.
     """
 
     first: float = 0.02
     power: float = 0.5
     peak: float = 1.1
     stay: float = 1.0
+    until: float = 1.0
+    off: float = 0.5
+    stays: Callable[[float], bool] = lambda rate: False
     cosine: bool = False
     steps: int = 640
     interval: int = 20
@@ -63,7 +85,8 @@ class Valley:
                     since = t
                     held = self.peak
                 elif since is not None:
-                    held = 1.0 if t - since <= self.stay * self.steps else 0.5
+                    there = t <= min(since + self.stay * self.steps, self.until * self.steps)
+                    held = 1.0 if there or self.stays(rate_at(0)) else self.off
                 on_record(t, free if since is None else held)
             s += rate_at(t)
         return None
@@ -125,6 +148,73 @@ def test_a_cell_that_cannot_be_had_ends_with_the_best_and_the_reason(valley, rea
     trials = search(valley)
     assert trials[-1].verdict == reason and reason in REASONS
     assert trials[-1].ended == valley.steps and len(trials) > 1
+
+
+@pytest.mark.parametrize(
+    ("arrival", "stay", "off", "verdict"),
+    [
+        (0.3, 0.5, 0.89, FADED),
+        (0.3, 0.4, 0.89, LEFT),
+        (0.3, 0.5, 0.7, LEFT),
+        (0.3, 0.3, 0.89, LEFT),
+        (0.55, 0.1, 0.5, LEFT),
+        (0.65, 1.0, 0.5, LATE),
+        (0.55, 1.0, 0.5, FOUND),
+    ],
+    ids=[
+        "leaves softly near its end",
+        "leaves softly, but early",
+        "leaves near its end, but in a burst",
+        "leaves softly without its share",
+        "arrives after the half and bursts: a larger rate may burst too",
+        "arrives too late to have its share",
+        "arrives after the half and stays",
+    ],
+)
+def test_what_a_run_says_of_its_rate(arrival, stay, off, verdict):
+    valley = Valley(power=4.0, peak=1.0, stay=stay, off=off)
+    enters = round(arrival * valley.steps / valley.interval) * valley.interval
+    trial = attempt(valley, exact_rate(valley, enters) * 1.0001)
+    assert trial.verdict == verdict
+    leaves = enters + stay * valley.steps
+    if verdict == FADED:
+        assert trial.left == valley.interval * (leaves // valley.interval + 1) and trial.ended == valley.steps
+        assert trial.share == pytest.approx(stay, abs=2 * valley.interval / valley.steps) and trial.last == off
+    if verdict == FOUND:
+        assert trial.left is None
+
+
+def test_a_cell_that_leaves_softly_near_its_end_at_every_rate_ends_with_such_a_run():
+    trials = search(Valley(until=0.8, off=0.89))
+    best = trials[-1]
+    assert best.verdict == FADED and len(trials) > 1 and all(trial.verdict != FOUND for trial in trials)
+    assert best.share >= LEAST_SHARE and best.largest <= LEAP and best.left == 520  # the first record after step 512
+
+
+@pytest.mark.parametrize(("side", "most"), [(-1, 6), (1, 2)], ids=["smaller", "larger"])
+@pytest.mark.parametrize(("stay", "off", "first"), [(0.1, 0.5, LEFT), (0.45, 0.89, FADED)], ids=["burst", "softly"])
+def test_where_a_run_leaves_its_edge_rates_on_both_sides_are_tried(side, most, stay, off, first):
+    """Whether a run stays does not follow from when it arrives, as where momentum makes it burst."""
+    rate = exact_rate(Valley(), round(ARRIVAL * 640))
+    trials = search(Valley(stay=stay, off=off, stays=lambda tried: (tried / rate) ** side > 1.15))
+    assert trials[0].verdict == first and trials[-1].verdict == FOUND and len(trials) <= most
+    assert (trials[-1].rate / rate) ** side > 1.15
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_rate_is_tried_twice_or_outside_what_is_too_small_and_too_large(seed):
+    draw = random.Random(seed)
+    valley, good = Valley(power=draw.uniform(0, 2)), draw.uniform(0.2, 5)
+    climbed, trials = climb(valley), []
+    while (rate := following(valley, climbed, trials)) and len(trials) < 40:
+        late = {trial.rate for trial in trials if trial.verdict == LATE}
+        large = {trial.rate for trial in trials if trial.verdict in (LEAPT, DIVERGED)}
+        assert max(late, default=0) < rate < min(large, default=math.inf)
+        assert all(abs(math.log(rate / trial.rate)) > 0.04 for trial in trials)
+        verdict = draw.choice([LATE if rate < good else draw.choice([LEAPT, DIVERGED]), LEFT, FADED])
+        path = () if verdict == DIVERGED else attempt(valley, rate).path
+        trials.append(Trial(rate, verdict, 0.3, 1.0, 0.8, 640, 600, path))
+    assert 2 <= len(trials) < 40
 
 
 def test_a_record_is_told_when_it_is_taken_and_what_is_raised_ends_the_run():

@@ -18,7 +18,7 @@ from rodflow.jobs.files import read_json, write_json, write_text
 from rodflow.jobs.pool import Job, do
 from rodflow.optimizers.schedules import Scheduled
 from rodflow.pipeline.memory import naming_chunk_size
-from rodflow.pipeline.rate_search import FOUND, REASONS, OnRecord, Trial, attempt, search
+from rodflow.pipeline.rate_search import FADED, FOUND, REASONS, OnRecord, Trial, attempt, search
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import cell_optimizer, cell_problem, start_step
 from rodflow.report import markdown
@@ -104,8 +104,11 @@ def scan_cells(config: Config, cells: list[Cell], dataset: Path, output: Path) -
 def _row(cell: Cell, trial: Trial, trials: int) -> list[str]:
     """What is told of a cell, under ``COLUMNS``."""
     numbers = [f"{number:.2f}" for number in (trial.share, trial.largest, trial.last)]
-    verdict = "yes" if trial.verdict == FOUND else f"no: {REASONS[trial.verdict]}"
-    return [str(cell), f"{trial.rate:g}", *numbers, str(trials), verdict]
+    if trial.verdict == FADED:
+        found = f"yes, and off its edge from step {trial.left} on, softly"
+    else:
+        found = "yes" if trial.verdict == FOUND else f"no: {REASONS[trial.verdict]}"
+    return [str(cell), f"{trial.rate:g}", *numbers, str(trials), found]
 
 
 def scan(config_file: Path, output: Path | None = None, jobs: int = 1, dataset: Path | None = None) -> str:
