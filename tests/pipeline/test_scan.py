@@ -1,5 +1,6 @@
 """The scan of learning rates: on made-up cells whose sharpness is known, and on a small network."""
 
+import json
 import math
 import random
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from rodflow.pipeline.rate_search import (
     predicted,
     search,
 )
+from rodflow.pipeline.stages import scan as stage
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.scan import with_any_rates
@@ -240,6 +242,23 @@ SETTINGS = smoke(
     steps=300,
     seeds=[0, 1],
 ) | {"record_interval": 10, "data": {"dataset": "digits", "examples": 40}, "run": "scanned"}
+
+
+@pytest.mark.parametrize(
+    ("valley", "said"),
+    [
+        (Valley(), "yes"),
+        (Valley(until=0.8, off=0.89), "yes, and off its edge from step 520 on, softly"),
+        (Valley(peak=2.0), f"no: {REASONS[LEAPT]}"),
+    ],
+    ids=[FOUND, FADED, LEAPT],
+)
+def test_the_table_tells_a_run_that_stays_from_one_that_does_not(tmp_path, monkeypatch, valley, said):
+    monkeypatch.setattr(stage, "CellTrainer", lambda config, cell, dataset: valley)
+    config = configuration.parse(with_any_rates(SETTINGS))
+    stage.scan_cells(config, [Cell("mlp", "gd", 0)], tmp_path / "images.npz", tmp_path / "rows.json")
+    (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert row[stage.COLUMNS.index("found")] == said
 
 
 def scanned(folder, settings, *words):
