@@ -38,8 +38,6 @@ if not INCOMPLETE:  # the reference is a whole run
 
 
 onstart:
-    from rodflow.jobs.files import write_text
-
     if any(job.rule.name == "tables" for job in workflow.dag.needrun_jobs()):
         try:
             require_no_fewer_cells(CONFIG, RESULTS, OVERWRITE)
@@ -47,7 +45,7 @@ onstart:
             raise WorkflowError(f"config: {error}")
     if workflow.local_exec:  # a cluster's jobs run where its scheduler puts them
         FORK_SERVER.start(f"{LOGS}/forkserver.log")
-    write_text(CONFIG_FILE, CONFIG.to_yaml())
+    write_config()
 
 
 onsuccess:

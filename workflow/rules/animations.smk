@@ -22,7 +22,7 @@ if not INCOMPLETE:
             mem_mb=4000,
             runtime=240,
         params:
-            config=CONFIG_FILE,
+            config=config_file,
             settings=lambda wildcards: CONFIG.plane_settings(cell_of(wildcards)),
             code=lambda wildcards: plane_code(CONFIG, cell_of(wildcards)),
         shell:
@@ -47,7 +47,7 @@ rule landscape_animation:
         mem_mb=1000,
         runtime=5,
     params:
-        config=CONFIG_FILE,
+        config=config_file,
         code=code_digest("rodflow.pipeline.stages.animation", "rodflow.catalogue"),
         results=results_of,
         stem=stem_of,

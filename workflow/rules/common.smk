@@ -1,10 +1,15 @@
 # What all rules share: the checked config, the names of files, the digests of the code that each stage uses
+import os
+import shutil
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-sys.path.insert(0, workflow.basedir)
+# The folder of this project, where it is on this machine: another workflow may have this one as a module
+PROJECT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+MODULE = not workflow.modifier.is_main_snakefile()
+sys.path.insert(0, str(PROJECT))
 from rodflow import config as configuration
 from rodflow.config import Cell
 from rodflow.config.layers import layered
@@ -33,9 +38,28 @@ from rodflow.pipeline.provenance import (
     plane_code,
 )
 
+
+def put_first(variable, folder):
+    """Put a folder before what a variable of the environment, a path of folders, has."""
+    before = os.environ.get(variable)
+    os.environ[variable] = os.pathsep.join([str(folder), before] if before else [str(folder)])
+
+
+# The rules' `python` is that of Snakemake, also where nothing is activated, and on a cluster's node, which reads this
+# too; that of a conda environment comes before it. The package is found from every folder. The commands themselves stay
+# as they are: other words would run finished jobs again.
+if Path(shutil.which("python") or "").parent != Path(sys.executable).parent:
+    put_first("PATH", Path(sys.executable).parent)
+if (
+    PROJECT.is_dir()
+    and PROJECT != Path.cwd()
+    and str(PROJECT) not in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+):
+    put_first("PYTHONPATH", PROJECT)
+
 try:
     # Snakemake merges these too, but takes what changes a value silently: a key given twice, rates of other images
-    typed = plain_scalars(dict(workflow.config_settings.config))  # what --config says, in its types
+    typed = plain_scalars(dict(config if MODULE else workflow.config_settings.config))  # --config's, in their types
     switches = {}
     for name in ("incomplete", "overwrite"):  # of this call, no settings of the results; text on the command line
         said = typed.pop(name, False)
@@ -43,7 +67,7 @@ try:
             raise InvalidInput(name, said, "true or false")
         switches[name] = str(said).lower() == "true"
     INCOMPLETE, OVERWRITE = switches.values()
-    CONFIG = configuration.parse(layered([*map(configuration.read, workflow.configfiles), typed]))
+    CONFIG = configuration.parse(layered([*([] if MODULE else map(configuration.read, workflow.configfiles)), typed]))
     RESULTS = f"results/{CONFIG.run}"
     THERE = found(CONFIG, RESULTS, INCOMPLETE)
     if not INCOMPLETE:
@@ -53,9 +77,9 @@ except InvalidInput as error:
 
 WANTED = everything(CONFIG)
 MISSING = [str(file) for file in missing(CONFIG, THERE, RESULTS)]
-# Written when a run starts, read by every stage. No rule's input: what a job depends on is among its params, so that
-# a config that is narrowed or widened runs again only the cells that it touches.
-CONFIG_FILE = f"{RESULTS}/config.yaml"
+# Written when a run starts, read by every stage. No rule's output or input: what a job depends on is among its params,
+# so that a config that is narrowed or widened runs again only the cells that it touches.
+CONFIG_FILE = str(workflow.modifier.modify_path(f"{RESULTS}/config.yaml"))
 FIGURES = f"figures/{CONFIG.run}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
@@ -67,7 +91,7 @@ if SHARES and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", SHARES)
 CELL_PATTERN = "{architecture}-{optimizer}-seed{seed}"
 FORK_SERVER = ForkServer()  # started with the run, so that its jobs need not each import torch and the rest
-ENVIRONMENT = str(Path(workflow.basedir) / "environment.yml")
+ENVIRONMENT = "../../environment.yml"  # from the rules' folder
 TABLES = expand(
     "{results}/tables/{name}",
     results=RESULTS,
@@ -95,6 +119,25 @@ wildcard_constraints:
     optimizer="|".join(CONFIG.optimizers),
     flow="|".join(sorted({*CONFIG.flows, *STUDIED_FLOWS})),
     seed=r"\d+",
+
+
+def write_config():
+    from rodflow.jobs.files import write_text
+
+    write_text(CONFIG_FILE, CONFIG.to_yaml())
+
+
+def config_file(wildcards):
+    """The config's file. That of a module is written here, before its first job is planned: its onstart does not run.
+
+    A dry run writes nothing, and neither does a call that plans no run.
+    """
+    if MODULE and workflow.executor_plugin and not workflow.dryrun:
+        there = Path(CONFIG_FILE)
+        if not there.exists() or there.read_text(encoding="utf-8") != CONFIG.to_yaml():
+            require_no_fewer_cells(CONFIG, there.parent, OVERWRITE)
+            write_config()
+    return CONFIG_FILE
 
 
 def cell_of(wildcards):

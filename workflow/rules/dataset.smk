@@ -18,7 +18,7 @@ rule dataset:
         mem_mb=2000,
         runtime=30,
     params:
-        config=CONFIG_FILE,
+        config=config_file,
         settings=CONFIG.data_settings,
         code=dataset_code(CONFIG),
     shell:

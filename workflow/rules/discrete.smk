@@ -22,7 +22,7 @@ rule discrete:
         mem_mb=4000,
         runtime=240,
     params:
-        config=CONFIG_FILE,
+        config=config_file,
         settings=lambda wildcards: CONFIG.variant(variant_of(wildcards)).discrete_settings(cell_of(wildcards)),
         code=lambda wildcards: discrete_code(CONFIG, cell_of(wildcards)),
         variant=option_of_variant,

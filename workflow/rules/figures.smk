@@ -24,7 +24,7 @@ rule cell_figure:
         mem_mb=1000,
         runtime=5,
     params:
-        config=CONFIG_FILE,
+        config=config_file,
         code=code_digest("rodflow.pipeline.stages.figure", "rodflow.catalogue"),
         results=results_of,
         stem=stem_of,

@@ -21,7 +21,7 @@ rule flow:
         mem_mb=4000,
         runtime=480,
     params:
-        config=CONFIG_FILE,
+        config=config_file,
         settings=lambda wildcards: CONFIG.variant(variant_of(wildcards)).flow_settings(
             cell_of(wildcards), wildcards.flow
         ),

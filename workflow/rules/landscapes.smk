@@ -26,7 +26,7 @@ if not INCOMPLETE:
             mem_mb=1000,
             runtime=10,
         params:
-            config=CONFIG_FILE,
+            config=config_file,
             code=lambda wildcards: landscape_code(wildcards.landscape),
         shell:
             "OMP_NUM_THREADS={threads} python -m rodflow landscape --config {params.config}"

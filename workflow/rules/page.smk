@@ -21,7 +21,7 @@ rule page:
         runtime=10,
         mem_mb=1000,
     params:
-        config=CONFIG_FILE,
+        config=config_file,
         settings=CONFIG.settings,
         code=code_digest("rodflow.pipeline.stages.page", "rodflow.catalogue"),
         results=results_of,

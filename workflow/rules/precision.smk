@@ -24,7 +24,7 @@ if not INCOMPLETE:
             mem_mb=1000,
             runtime=10,
         params:
-            config=CONFIG_FILE,
+            config=config_file,
             settings=lambda wildcards: CONFIG.study_settings(cell_of(wildcards)),
             code=code_digest("rodflow.pipeline.stages.precision"),
             results=lambda wildcards, output: str(Path(output[0]).parents[1]),
@@ -50,7 +50,7 @@ rule precision_table:
         mem_mb=1000,
         runtime=10,
     params:
-        config=CONFIG_FILE,
+        config=config_file,
         settings=CONFIG.precision_studies,
         code=code_digest("rodflow.pipeline.stages.precision_table"),
         results=results_of,

@@ -17,7 +17,7 @@ rule reference:
         mem_mb=2000,
         runtime=30,
     params:
-        config=CONFIG_FILE,
+        config=config_file,
         results=results_of,
     shell:
         "python -m rodflow reference --config {params.config} --results {params.results} --output reference" " 2> {log}"
@@ -36,7 +36,7 @@ rule:
         mem_mb=4000,
         runtime=240,
     params:
-        config=CONFIG_FILE,
+        config=config_file,
     shell:
         "OMP_NUM_THREADS={threads} python -m rodflow reference-check --config {params.config} --reference reference"
         " 2> {log}"

@@ -19,7 +19,7 @@ rule scan:
         mem_mb=8000,
         runtime=240,
     params:
-        config=CONFIG_FILE,
+        config=config_file,
         settings=CONFIG.settings,
         code=[code_digest("rodflow.pipeline.stages.scan"), *(discrete_code(CONFIG, cell) for cell in SCANNED.values())],
         jobs=lambda wildcards, threads: max(1, threads // CONFIG.threads),

@@ -18,7 +18,7 @@ rule tables:
         mem_mb=2000,
         runtime=10,
     params:
-        config=CONFIG_FILE,
+        config=config_file,
         settings=CONFIG.settings,
         code=code_digest("rodflow.pipeline.stages.tables"),
         results=results_of,
@@ -45,7 +45,7 @@ rule replication:
         runtime=10,
         mem_mb=1000,
     params:
-        config=CONFIG_FILE,
+        config=config_file,
         settings=CONFIG.settings,
         code=code_digest("rodflow.pipeline.stages.replication"),
         results=results_of,
