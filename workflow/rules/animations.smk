@@ -19,8 +19,8 @@ if not INCOMPLETE:
         threads: CONFIG.threads
         resources:
             gpu=GPU,
-            mem_mb=4000,
-            runtime=240,
+            mem_mb=lambda wildcards, attempt: needs.memory(CONFIG, [wildcards.architecture], GPU, attempt),
+            runtime=lambda wildcards, attempt: needs.minutes(CONFIG, [wildcards.architecture], "rod", GPU, attempt),
         params:
             config=config_file,
             settings=lambda wildcards: CONFIG.plane_settings(cell_of(wildcards)),

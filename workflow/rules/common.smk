@@ -6,7 +6,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# The folder of this project, where it is on this machine: another workflow may have this one as a module
+# Another workflow, in another folder, may have this one as a module
 PROJECT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
 MODULE = not workflow.modifier.is_main_snakefile()
 sys.path.insert(0, str(PROJECT))
@@ -18,6 +18,7 @@ from rodflow.config.run import ANIMATED_LANDSCAPES, STUDIED_FLOWS, VARIANTS
 from rodflow.errors import InvalidInput
 from rodflow.jobs import gpu
 from rodflow.jobs.forkserver import ForkServer
+from rodflow.pipeline import needs
 from rodflow.pipeline.finished import everything, found, missing, require_no_fewer_cells
 from rodflow.pipeline.layout import (
     discrete_file,
@@ -50,11 +51,7 @@ def put_first(variable, folder):
 # as they are: other words would run finished jobs again.
 if Path(shutil.which("python") or "").parent != Path(sys.executable).parent:
     put_first("PATH", Path(sys.executable).parent)
-if (
-    PROJECT.is_dir()
-    and PROJECT != Path.cwd()
-    and str(PROJECT) not in os.environ.get("PYTHONPATH", "").split(os.pathsep)
-):
+if PROJECT != Path.cwd() and str(PROJECT) not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
     put_first("PYTHONPATH", PROJECT)
 
 try:
@@ -104,7 +101,8 @@ PRECISION_TABLES = expand("{results}/tables/{name}", results=RESULTS, name=["pre
 VARIANT_FOLDERS = f"|precision/({'|'.join(VARIANTS)})/"
 STUDIED_ARCHITECTURES = "|".join(sorted({cell.architecture for cell in CONFIG.precision_studies})) or "none"
 STUDIED_OPTIMIZERS = "|".join(sorted({cell.optimizer for cell in CONFIG.precision_studies})) or "none"
-TRAINED_ARCHITECTURES = "|".join(sorted({cell.architecture for cell in CONFIG.cells + CONFIG.precision_studies}))
+TRAINED = sorted({cell.architecture for cell in CONFIG.cells + CONFIG.precision_studies})
+TRAINED_ARCHITECTURES = "|".join(TRAINED)
 TRAINED_OPTIMIZERS = "|".join(sorted({cell.optimizer for cell in CONFIG.cells + CONFIG.precision_studies}))
 
 TABLE_OF = {"overview": "errors.csv", "fidelity": "fidelity.csv"}  # what these figures are drawn from

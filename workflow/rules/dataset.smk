@@ -11,6 +11,7 @@ rule dataset:
         f"{LOGS}/dataset.log",
     benchmark:
         f"{BENCHMARKS}/dataset.tsv"
+    localrule: True  # a cluster's nodes may have no network, and this may fetch
     conda:
         ENVIRONMENT
     threads: 1

@@ -19,8 +19,9 @@ rule discrete:
     threads: CONFIG.threads
     resources:
         gpu=GPU,
-        mem_mb=4000,
-        runtime=240,
+        # of the largest network, so that all are alike: an array of Slurm's asks for what its first job asks for
+        mem_mb=lambda wildcards, attempt: needs.memory(CONFIG, TRAINED, GPU, attempt),
+        runtime=lambda wildcards, attempt: needs.minutes(CONFIG, TRAINED, gpu=GPU, attempt=attempt),
     params:
         config=config_file,
         settings=lambda wildcards: CONFIG.variant(variant_of(wildcards)).discrete_settings(cell_of(wildcards)),
