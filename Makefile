@@ -35,7 +35,7 @@ docs: environment ## the site, in site/: about a minute
 # are run anew
 docs-numbers: environment ## every number and picture of README and docs again, from reference/
 	$(BIN)/python -m rodflow reference-replication --output REPLICATION.md
-	$(BIN)/python -m rodflow reference-pages README.md $(wildcard docs/*.md)
+	$(BIN)/python -m rodflow reference-pages README.md config/README.md $(wildcard docs/*.md)
 	$(BIN)/python -m rodflow reference-pictures --output docs
 	cd docs && ../$(BIN)/python ../examples/first.py > first.txt
 

@@ -17,7 +17,7 @@ from rodflow.jobs.files import read_table, write_text
 from rodflow.measures.constants import NEAR
 from rodflow.measures.errors import RATIOS, over, told
 from rodflow.measures.precision import variant_label
-from rodflow.reference.explained import columns_of, letters
+from rodflow.reference.explained import columns_of, keys, letters
 from rodflow.reference.numbers import number, short
 from rodflow.report import columns, markdown
 
@@ -161,6 +161,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "flows": flows,
     "measured_flows": partial(flows, measured=True),
     "letters": letters,
+    "keys": keys,
     **{f"columns_of_{file}": partial(columns_of, file) for file in columns.OWN},
 }
 """By the name in a mark, ``<!-- reference: models -->``, from which the table goes on to ``<!-- end -->``."""

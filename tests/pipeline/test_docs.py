@@ -26,7 +26,7 @@ from rodflow.reference.contents import TABLES
 from rodflow.reference.pictures import PICTURES
 from rodflow.report import columns
 
-PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = ["README.md", "config/README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 REFERENCE = ROOT / "reference"
 
 

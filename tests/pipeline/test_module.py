@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers.checkout import copy_project
+from helpers.checkout import ROOT, copy_project
 
 from rodflow.jobs import forkserver
 
@@ -26,16 +26,10 @@ STUDY = {
     "sizes": {"mlp": {"widths": [4]}},
     "learning_rates": {"mlp": {"gd": 0.2, "adam": 2.0e-3}},
 }
-SNAKEFILE = """
+SHOWN = re.findall(r"```python\n(.*?)```", (ROOT / "config/README.md").read_text(), re.DOTALL)
+MODULE, HANDLERS = (text.replace("path/to/rodflow/", "../project/") for text in SHOWN)
+OWN = """
 configfile: "study.yaml"
-
-module rodflow:
-    snakefile:
-        "../project/Snakefile"
-    config:
-        config["rodflow"]
-
-use rule * from rodflow as rodflow_*
 
 rule counted:
     default_target: True
@@ -45,24 +39,18 @@ rule counted:
         "counted.txt",
     shell:
         "(wc -l < {input}; python -c 'import rodflow; print(rodflow.__file__)') > {output}"
-"""
-HANDLERS = """
-onstart:
-    rodflow.onstart()
 
-onsuccess:
-    rodflow.onsuccess()
 """
 
 
 def bare() -> dict[str, str]:
     """An environment that knows nothing of this one's Python."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PATH": "/usr/bin:/bin"}
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
-def call(folder: Path, *words: str, fails: bool = False) -> str:
+def call(folder: Path, *words: str, fails: bool = False, path: str = "/usr/bin:/bin") -> str:
     whole = [str(Path(sys.executable).parent / "snakemake"), "--cores", "2", *words]
-    ended = subprocess.run(whole, cwd=folder, env=bare(), capture_output=True, text=True)
+    ended = subprocess.run(whole, cwd=folder, env=bare() | {"PATH": path}, capture_output=True, text=True)
     assert (ended.returncode != 0) == fails, ended.stdout + ended.stderr
     return ended.stdout + ended.stderr
 
@@ -77,7 +65,7 @@ def other(project) -> Path:
     folder = project.parent / "other"
     folder.mkdir()
     (folder / "study.yaml").write_text(yaml.safe_dump({"rodflow": STUDY}))
-    (folder / "Snakefile").write_text(SNAKEFILE)
+    (folder / "Snakefile").write_text(OWN + MODULE)
     call(folder, "--dry-run")
     assert not (folder / "results").exists()
     call(folder)
@@ -102,7 +90,7 @@ def test_a_wider_config_leaves_finished_cells_alone(other):
 
 @pytest.mark.skipif(not forkserver.SUPPORTED, reason="the fork server is for Linux")
 def test_its_handlers_start_the_fork_server(other):
-    (other / "Snakefile").write_text(SNAKEFILE + HANDLERS)
+    (other / "Snakefile").write_text(OWN + MODULE + HANDLERS)
     call(other, "rodflow_all", "--config", WIDER)
     assert (other / "figures/small/index.html").stat().st_size > 0
     log = (other / "results/small/logs/forkserver.log").read_text()
@@ -113,8 +101,7 @@ def test_its_handlers_start_the_fork_server(other):
 
 
 def test_folders_with_a_prefix(other):
-    text = SNAKEFILE.replace("    config:", '    prefix:\n        "deep"\n    config:', 1)
-    (other / "Snakefile").write_text(text)
+    (other / "Snakefile").write_text(OWN + MODULE.replace("    config:", '    prefix: "deep"\n    config:'))
     said = call(other, "--dry-run", "--printshellcmds", "deep/results/small/dataset.npz")
     assert "--config deep/results/small/config.yaml --output deep/results/small/dataset.npz" in said
 
@@ -123,3 +110,40 @@ def test_snakemake_runs_where_nothing_is_activated(project):
     """And so do the jobs, by the Python that runs it."""
     call(project, "results/smoke/dataset.npz", "--configfile", "config/smoke.yaml")
     assert (project / "results/smoke/dataset.npz").stat().st_size > 0
+
+
+# as much of conda as Snakemake asks: it makes an environment whose python leaves a mark, and activates it
+CONDA = """#!/bin/bash
+here=$(dirname "$(dirname "$0")")
+case "$1" in
+  info) echo '{"conda_prefix": "'$here'", "platform": "linux-64"}' ;;
+  --version) echo conda 25.1.0 ;;
+  config) echo '{"get": {"channel_priority": "strict"}}' ;;
+  env|create)
+    while [ "$1" != --prefix ]; do shift; done
+    mkdir -p "$2/bin"
+    printf '#!/bin/sh\\necho "$@" >> %s\\nexec %s "$@"\\n' "$here/called" PYTHON > "$2/bin/python"
+    chmod +x "$2/bin/python" ;;
+esac
+"""
+
+
+def test_a_conda_environments_python_comes_before(project, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/conda").write_text(CONDA.replace("PYTHON", sys.executable))
+    (tmp_path / "bin/conda").chmod(0o755)
+    (tmp_path / "bin/activate").write_text('export PATH="$1/bin:$PATH"\n')
+    words = ["--configfile", "config/smoke.yaml", "--sdm", "conda", "--conda-prefix", str(tmp_path), "--force"]
+    call(project, "results/smoke/dataset.npz", *words, path=f"{tmp_path}/bin:/usr/bin:/bin")
+    assert "-m rodflow dataset" in (tmp_path / "called").read_text()
+
+
+def test_what_the_catalogue_says_is_there():
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert set(usage) == {"mandatory-flags", "software-stack-deployment", "report"}
+    known = call(ROOT, "--help")
+    for flag in usage["mandatory-flags"]["flags"].split():
+        assert flag in known
+    assert usage["software-stack-deployment"]["conda"] and (ROOT / "environment.yml").exists()
+    listed = re.findall(r"^\| `([\w-]+\.yaml)`", (ROOT / "config/README.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "config").glob("*.yaml"))
