@@ -29,7 +29,7 @@ def edit_profile(project: Path) -> None:
 
 
 def jobs_of(text: str) -> pd.DataFrame:
-    """`scontrol --oneliner show jobs` as a table: rules, state, minutes, cores, memory in MB, GPUs."""
+    """`scontrol --oneliner show jobs` as a table: rules, state, minutes, cores, memory in MB, GPUs, array's task."""
     jobs = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in text.splitlines()]
     clock = [[int(part) for part in job["TimeLimit"].split(":")] for job in jobs]
     table = {
@@ -39,6 +39,7 @@ def jobs_of(text: str) -> pd.DataFrame:
         "cores": [int(job["NumCPUs"]) for job in jobs],
         "memory": [re.search(r"mem=(\w+)", job["TRES"]).group(1) for job in jobs],
         "gpus": [job.get("TresPerJob", "none") for job in jobs],
+        "task": [job.get("ArrayTaskId", "") for job in jobs],
     }
     return pd.DataFrame(table)
 
@@ -63,11 +64,10 @@ def test_tables_are_those_of_a_local_run(tmp_path):
     assert set(jobs["state"]) == {"COMPLETED"}
     figures = "figures_architecture_figure_cell_animation_cell_figure_precision_figure_table_figure"
     asked = {
-        "dataset": (30, "2000M", "none"),
-        "discrete": (240, "4000M", "gres:gpu:pretended:1"),
-        "flows_flow": ((2 + 6) * 7, "4000M", "none"),
+        "discrete": (30, "1001M", "gres:gpu:pretended:1"),  # with what the plugin adds for an array
+        "flows_flow": ((2 + 6) * 7, "1000M", "none"),
         "landscapes_landscape_landscape_animation_landscape_figure": (10 + 2 * 5, "1000M", "none"),
-        "plane": (240, "4000M", "none"),
+        "plane": (30, "1000M", "none"),
         "precision": (10, "1000M", "none"),
         "tables": (10, "2000M", "none"),
         "precision_table": (10, "1000M", "none"),
@@ -75,7 +75,9 @@ def test_tables_are_those_of_a_local_run(tmp_path):
         "page": (10, "1000M", "none"),
         figures: (6 * 5, "1000M", "none"),
     }
+    # the dataset is made here; the runs, in each variant too, are one array
     assert jobs["rules"].value_counts().to_dict() == dict.fromkeys(asked, 1) | {"discrete": 1 + 3}
+    assert dict(jobs.loc[jobs["task"] != "", ["task", "rules"]].values) == dict.fromkeys("1234", "discrete")
     assert set(jobs["cores"]) == {1}
     for _, job in jobs.iterrows():
         assert (job["minutes"], job["memory"], job["gpus"]) == asked[job["rules"]], job["rules"]
