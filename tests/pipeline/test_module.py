@@ -28,9 +28,8 @@ STUDY = {
 }
 SHOWN = re.findall(r"```python\n(.*?)```", (ROOT / "config/README.md").read_text(), re.DOTALL)
 MODULE, HANDLERS = (text.replace("path/to/rodflow/", "../project/") for text in SHOWN)
+CONFIGFILE = 'configfile: "study.yaml"\n'
 OWN = """
-configfile: "study.yaml"
-
 rule counted:
     default_target: True
     input:
@@ -65,7 +64,7 @@ def other(project) -> Path:
     folder = project.parent / "other"
     folder.mkdir()
     (folder / "study.yaml").write_text(yaml.safe_dump({"rodflow": STUDY}))
-    (folder / "Snakefile").write_text(OWN + MODULE)
+    (folder / "Snakefile").write_text(CONFIGFILE + MODULE + OWN)
     call(folder, "--dry-run")
     assert not (folder / "results").exists()
     call(folder)
@@ -90,7 +89,7 @@ def test_a_wider_config_leaves_finished_cells_alone(other):
 
 @pytest.mark.skipif(not forkserver.SUPPORTED, reason="the fork server is for Linux")
 def test_its_handlers_start_the_fork_server(other):
-    (other / "Snakefile").write_text(OWN + MODULE + HANDLERS)
+    (other / "Snakefile").write_text(CONFIGFILE + MODULE + OWN + HANDLERS)
     call(other, "rodflow_all", "--config", WIDER)
     assert (other / "figures/small/index.html").stat().st_size > 0
     log = (other / "results/small/logs/forkserver.log").read_text()
@@ -101,7 +100,7 @@ def test_its_handlers_start_the_fork_server(other):
 
 
 def test_folders_with_a_prefix(other):
-    (other / "Snakefile").write_text(OWN + MODULE.replace("    config:", '    prefix: "deep"\n    config:'))
+    (other / "Snakefile").write_text(CONFIGFILE + MODULE.replace("    config:", '    prefix: "deep"\n    config:'))
     said = call(other, "--dry-run", "--printshellcmds", "deep/results/small/dataset.npz")
     assert "--config deep/results/small/config.yaml --output deep/results/small/dataset.npz" in said
 
