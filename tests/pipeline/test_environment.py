@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import distribution, packages_distributions
 from itertools import chain
 
 import pytest
@@ -99,6 +99,16 @@ def test_the_supported_versions_of_python_are_the_same_everywhere():
     assert [f"3.{minor}" for minor in range(30) if bounds.contains(f"3.{minor}")] == named
     assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{named[0].replace('.', '')}"
     assert f"Python {named[0]} to {named[-1]}" in (ROOT / "README.md").read_text()
+
+
+def test_pinned_packages_run_on_the_first_release_of_each_version():
+    """A distribution's Python 3.11 may be an early one: Debian 12 has 3.11.2."""
+    minors = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if "Python :: 3." in c]
+    pinned = [line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
+    assert len(pinned) > 50
+    for name in pinned:
+        asked = SpecifierSet(distribution(name).metadata["Requires-Python"] or "")
+        assert all(asked.contains(f"{minor}.0") for minor in minors), f"{name}: {asked}"
 
 
 def test_the_version_is_the_same_everywhere():

@@ -15,6 +15,8 @@ from rodflow.jobs.pool import Job, do
 from rodflow.pipeline.pack import PACKED, pack, unpack
 from rodflow.pipeline.stages import everything
 from rodflow.pipeline.stages.everything import run_everything
+from rodflow.pipeline.stages.figure import draw_figure
+from rodflow.pipeline.stages.page import lay_out
 
 GRID = {"architectures": ["mlp"], "flows": ["stable", "drift_free_rod"], "precision_cells": [], "landscapes": []}
 
@@ -138,3 +140,15 @@ def test_a_damaged_archive_is_refused(tmp_path):
         with pytest.raises(InvalidInput, match=file):
             unpack(tmp_path / file, tmp_path / "results")
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("flow", ["stable", "twin", "drift_free_rod"])
+def test_a_run_of_one_flow_has_all_its_figures_and_a_page(tmp_path, flow):
+    one = config(flows=[flow], optimizers=["gd"], animated_cells=[])
+    run_everything(one, tmp_path)
+    results = tmp_path / "results" / one.run
+    for kind in ("cell", "architecture", "overview", "fidelity"):
+        draw_figure(one, results, kind, tmp_path / kind, architecture="mlp", optimizer="gd")
+        assert (tmp_path / f"{kind}.png").stat().st_size > 1000
+    lay_out(one, results, tmp_path / "index.html")
+    assert "mlp" in (tmp_path / "index.html").read_text()

@@ -39,8 +39,8 @@ def draw(fidelity: DataFrame) -> Figure:
     twins = fidelity["flow"].map(is_floor)
     floors = fidelity[twins].groupby(["architecture", "optimizer"])["error_eos_mean"].mean()
     records = fidelity.groupby(["architecture", "optimizer"])["n"].max().dropna()
-    fidelity = fidelity[~twins]
     architectures, optimizers = in_order(fidelity["architecture"], ORDER), in_order(fidelity["optimizer"], ORDER)
+    fidelity = fidelity[~twins]
     flows = in_order(fidelity["flow"], FLOW_STYLE)
     marker = markers(flows)
     medians = fidelity.groupby(["architecture", "optimizer", "flow"])[["error_eos_mean", "sharpness_ratio"]].median()

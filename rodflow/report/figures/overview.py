@@ -22,18 +22,16 @@ LARGEST_RATIO = 1000.0
 
 @matplotlib.rc_context(RC | {"axes.grid": False})
 def draw(errors: DataFrame) -> Figure:
-    """Heat maps of ``ratio_to_stable``, the median over seeds: a panel for each flow but the stable one.
+    """Heat maps of ``ratio_to_stable``, the median over seeds: a panel for each flow but the stable one, if any is.
 
     The twins share the last panel, the floor: no model can have a larger ratio. Under a ratio stands its ``n_stable``,
     the number of records that it is over, the smallest of the seeds'; cells of fewer than ``FEW`` are hatched. A cell
     without a ratio has a dash; a star marks a median that some seeds, having diverged, are missing from.
     """
     errors = errors.assign(flow=[FLOOR if is_floor(flow) else flow for flow in errors["flow"]])
-    flows = in_order((flow for flow in errors["flow"] if flow != "stable"), FLOW_STYLE)
+    flows = in_order((flow for flow in errors["flow"] if flow != "stable"), FLOW_STYLE) or ["stable"]
     optimizers = in_order(errors["optimizer"], ORDER)
     architectures = in_order(errors["architecture"], ORDER)
-    if not flows:
-        raise ValueError("no flow but the stable one")
     ratios = errors.assign(ratio=errors["ratio_to_stable"].where(np.isfinite(errors["ratio_to_stable"])))
     groups = ratios.groupby(["flow", "optimizer", "architecture"])["ratio"]
     medians, complete = groups.median(), groups.count() == groups.size()
