@@ -114,7 +114,8 @@ def test_pinned_packages_run_on_the_first_release_of_each_version():
 def test_the_version_is_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert PROJECT["version"] == rodflow.__version__ == citation["version"]
-    assert f"## {rodflow.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert f"## {rodflow.__version__}, {citation['date-released']}\n" in changes
 
 
 def test_hooks_before_a_commit_run_lines_of_make_lint_and_fetch_nothing():
