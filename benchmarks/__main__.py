@@ -1,4 +1,4 @@
-"""``python -m benchmarks [part ...]``: measure, and write tables, then the page. Without a part, all of them.
+"""``python -m benchmarks [part ...]``: measure, and write tables, then the page. Without a part, all but paper.
 
 Rows add to those of the same machine and commit; a page inside the checkout changes what the commit is called.
 """
@@ -16,6 +16,7 @@ import torch
 from benchmarks import gpu, mixed, rod
 from benchmarks.accuracy import VARIANTS, Variants, errors
 from benchmarks.cost import TIMED, costs
+from benchmarks.paper import rows as rows_of
 from benchmarks.rates import rates
 from benchmarks.report import PARTS, add, render
 from benchmarks.scaling import scaling
@@ -33,7 +34,7 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; none: all")
+    parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; none: all but paper")
     parser.add_argument(
         "--config", type=Path, default=Path("config.yaml"), help="whose cells all but cost and scaling run"
     )
@@ -49,6 +50,7 @@ def main() -> None:
         "--processes", type=int, default=os.cpu_count(), help="of accuracy, rod, mixed and rates; threads of the others"
     )
     parser.add_argument("--variants", nargs="+", default=[""], help="of accuracy, rod and mixed: how their names begin")
+    parser.add_argument("--results", type=Path, default=Path("results/paper"), help="of paper: a run's folder")
     parser.add_argument("--tables", type=Path, default=Path("results/benchmarks"))
     parser.add_argument("--page", type=Path, default=Path("docs/performance.md"))
     chosen = parser.parse_args()
@@ -74,9 +76,10 @@ def main() -> None:
         "gpu": lambda: gpu.rows(
             paper, chosen.dtypes, chosen.examples or paper.data.examples, chosen.compiled, chosen.processes
         ),
+        "paper": lambda: rows_of(chosen.results),
         "scaling": lambda: scaling(chosen.processes),
     }
-    for part in chosen.parts or PARTS:
+    for part in chosen.parts or [part for part in PARTS if part != "paper"]:
         for rows in measure[part]():
             add(chosen.tables, part, pd.DataFrame(rows), measured_on)
     write_text(chosen.page, render(chosen.tables, chosen.page))

@@ -167,5 +167,15 @@ PARTS = {
             "GPU, at the peak.",
         ),
     ),
+    "paper": Part(
+        CELL_COLUMNS,
+        one_table(
+            "The paper's size on one GPU",
+            "Mean errors in the edge window over its n records. The floor is the twins' error; `n stable`: the "
+            "records that the stable flow reached. Seconds are of a job beside three others on the same GPU. –: not "
+            "finished in the time that there was.",
+            lambda table: table.drop(columns="seed"),
+        ),
+    ),
     "scaling": Part(["varied", "parameters", "examples", "steps"], _scaling),
 }

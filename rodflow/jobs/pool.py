@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -51,6 +52,18 @@ def attempt(work: Callable[[], object]) -> str:
     return ""
 
 
+def _attempt_in_a_process_of_its_own(work: Callable[[], object]) -> str:
+    """:func:`attempt`, and the process ends where ``work`` was asked to end.
+
+    Otherwise the pool would keep the process, which could then wait for ever for the lock of a queue: another process
+    that the same signal ended had it.
+    """
+    try:
+        return attempt(work)
+    except SystemExit as asked:
+        os._exit(asked.code if isinstance(asked.code, int) else 1)
+
+
 def do(jobs: Iterable[Job], processes: int = 1, seconds: float | None = None) -> Outcome:
     """Do all jobs, so many at once; what follows a job comes next. One that fails is told, and the others go on.
 
@@ -80,7 +93,7 @@ def _in_processes(waiting: deque[Job], processes: int, deadline: float, outcome:
         while waiting or running:
             while waiting and len(running) < processes:
                 job = waiting.popleft()
-                running[pool.submit(attempt, job.work)] = job
+                running[pool.submit(_attempt_in_a_process_of_its_own, job.work)] = job
             left = deadline - time.monotonic()
             done, _ = wait(running, None if left == math.inf else max(left, 0), FIRST_COMPLETED)
             if not done:

@@ -195,5 +195,10 @@ def test_the_papers_experiment_goes_on_from_call_to_call_and_machine_to_machine(
     errors = pd.read_csv(tmp_path / "elsewhere/results/smoke/tables/errors.csv")
     followed = {key: list(rows["flow"]) for key, rows in errors.groupby("optimizer")}
     assert followed == {"gd": ["stable", "drift_free_rod"], "adam": ["stable", "drift_free_rod"]}
+    cells = pd.read_csv(tmp_path / "kept/paper.csv").set_index("optimizer")
+    map_of = errors[errors["flow"] == "drift_free_rod"].set_index("optimizer")
+    assert cells.index.tolist() == ["gd", "adam"] and cells["rod error"].isna().all()
+    pd.testing.assert_series_equal(cells["drift_free_rod error"], map_of["error_eos_mean"], check_names=False)
+    assert (cells["run seconds"] > 0).all() and "The paper's size" in (tmp_path / "kept/gpu.md").read_text()
     assert not (tmp_path / "here/results/smoke/tables/errors.csv").exists()
     assert {"tables/errors.csv", "config.yaml"} < set(zipfile.ZipFile(tmp_path / "kept/paper.zip").namelist())

@@ -24,9 +24,18 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def count(path):
+class SlowlyWritten(Checkpoint):
+    """One that is still being written when its process is asked to end for the second time."""
+
+    def _write(self):
+        self._writing = True
+        time.sleep(3)
+        super()._write()
+
+
+def count(path, kind=Checkpoint):
     """Count to where a checkpoint is due only when the process is asked to end."""
-    with Checkpoint(path, "key", seconds=1000) as checkpoint:
+    with kind(path, "key", seconds=1000) as checkpoint:
         for i in range(10**6):
             checkpoint.save({"i": i})
             time.sleep(0.001)
@@ -57,12 +66,17 @@ def test_a_process_that_dies_fails_its_job_and_the_rest_goes_on(tmp_path):
     assert {"third"} <= made == {"one", "other", "third"} - outcome.failed.keys() and not outcome.left
 
 
-def test_a_time_limit_leaves_checkpoints_and_names_what_is_left(tmp_path):
-    after = Job("after", partial(touch, tmp_path, "after"))
-    jobs = [Job(name, partial(count, tmp_path / f"{name}.npz"), [after]) for name in ("a", "b", "c")]
+@pytest.fixture(scope="module")
+def limit():
+    """Seconds, of which two processes take a part to begin."""
     begun = time.monotonic()
     do([Job("none", int), Job("nothing", int)], 2, seconds=600)
-    limit = 6 + 3 * (time.monotonic() - begun)  # of which the processes take a part to begin
+    return 6 + 3 * (time.monotonic() - begun)
+
+
+def test_a_time_limit_leaves_checkpoints_and_names_what_is_left(tmp_path, limit):
+    after = Job("after", partial(touch, tmp_path, "after"))
+    jobs = [Job(name, partial(count, tmp_path / f"{name}.npz"), [after]) for name in ("a", "b", "c")]
     begun = time.monotonic()
     outcome = do(jobs, 2, seconds=limit)
     assert limit <= time.monotonic() - begun < limit + 30
@@ -70,6 +84,12 @@ def test_a_time_limit_leaves_checkpoints_and_names_what_is_left(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"a.npz", "b.npz"}
     with Checkpoint(tmp_path / "a.npz", "key") as checkpoint:
         assert checkpoint.load()["i"] > 0
+
+
+def test_a_time_limit_ends_a_process_beside_one_that_waits_for_work(tmp_path, limit):
+    jobs = [Job("quick", int), Job("slow", partial(count, tmp_path / "slow.npz", SlowlyWritten))]
+    outcome = do(jobs, 2, seconds=limit)
+    assert outcome.left == ["slow"] and not outcome.failed and (tmp_path / "slow.npz").exists()
 
 
 def test_a_limit_longer_than_the_jobs_is_none(tmp_path):
