@@ -8,7 +8,7 @@ CORES ?= all
 TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help environment reproduce docs docs-numbers replication reference-check report test test-science test-slurm \
+.PHONY: help environment reproduce docs docs-numbers replication reference-check report test test-long test-science test-slurm \
 	test-browser test-gpu lint benchmark
 
 help: ## this list
@@ -50,6 +50,10 @@ report: environment ## Snakemake's report of the default run
 
 test: environment ## all tests but the long ones
 	$(BIN)/python -m pytest $(TWO)
+
+# in 6 minutes what takes longer than all other tests together
+test-long: environment ## whole workflows, killed, stopped and compared
+	$(BIN)/python -m pytest -m long $(TWO)
 
 # the mathematics alone, without stages, files and Snakemake
 test-science: environment ## the tests of the mathematics

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from rodflow import catalogue
 from rodflow.config.own import Own, Part, beside, own_names, require_names
@@ -32,7 +32,7 @@ from rodflow.config.schema import (
     Sizes,
     SolverSettings,
 )
-from rodflow.config.values import Count, NotNegative, Positive, Seed, Strict
+from rodflow.config.values import Count, NotNegative, Positive, Seed, Strict, word
 from rodflow.errors import InvalidInput
 
 FLOAT32_EPSILON = 2.0**-23
@@ -114,7 +114,7 @@ class Config(Strict):
     mean over the examples; or one of ``own.losses``."""
     chunk_size: Count | None = None
     """Examples held in memory at once; null: all."""
-    compile: Literal["auto", "off", "on"] = "auto"
+    compile: Annotated[Literal["auto", "off", "on"], BeforeValidator(word)] = "auto"
     """How gradients are evaluated; auto: their operations replayed, on a GPU as a CUDA graph; on: fused by a compiler
     besides; off: as the network's code says."""
     own: Own = Own()

@@ -14,6 +14,11 @@ def number(value: Any) -> Any:
     return float(value) if exponential else value
 
 
+def word(value: Any) -> Any:
+    """``on`` and ``off``, which YAML 1.1 reads as true and false, as they were written."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
 Number = Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Literal, Protocol, get_args
 
@@ -18,6 +19,10 @@ from rodflow.training.forward import ONE_AT_A_TIME
 Function = Callable[..., tuple[Tensor, ...]]
 Compile = Literal["auto", "off", "on"]
 COMPILE = get_args(Compile)
+PATIENCE = 200
+"""Calls at arguments of one kind before the function is traced. Tracing takes as long as a few hundred calls gain, so that a
+short run is done without.
+"""
 ASIDE = 1.01
 """Factor of the arguments at which a function is traced: a number that tracing froze is wrong at the arguments."""
 
@@ -26,15 +31,17 @@ class Replayed:
     """``plain``, a function of tensors that returns tensors, as the list of its operations.
 
     A small network's gradient spends most of its time in Python, and on a GPU in launching one operation after the
-    other. So for each combination of shapes, dtypes and device that is met, the first call traces the function: what
+    other. So for each combination of shapes, dtypes and device that is met, the function is traced: what
     follows carries out the same operations, without the function's Python and without recording a graph for
     differentiation. On a GPU they are a CUDA graph besides, launched as one. With ``compile="on"`` torch.compile fuses
     them first, which takes seconds to minutes and a C++ compiler; ``compile="off"`` leaves the function as it is.
+    The first call traces, but where ``auto`` gives the same bits either way, on a CPU: there :data:`PATIENCE` calls come
+    first.
 
     The function has to be pure: it may depend on nothing but its arguments, and on nothing that it reads out of a
-    tensor into Python. Where it cannot be traced, or what was traced gives other numbers at the arguments of the first
+    tensor into Python. Where it cannot be traced, or what was traced gives other numbers at the arguments of that
     call, the function is called as it is, and the log says why, once. ``faster`` is another way to the same results,
-    traced in the place of ``plain``.
+    traced in the place of ``plain``, whose bits may be others.
 
     Raises: ``InvalidInput`` for another value of ``compile``.
     """
@@ -46,6 +53,8 @@ class Replayed:
         self.refused = ""
         """Why the function is called as it is, if it is not for ``compile``."""
         self._ready: dict[tuple[object, ...], Function] = {}
+        self._patience = PATIENCE if compile == "auto" and faster is None else 0
+        self._called: Counter[tuple[object, ...]] = Counter()
 
     @property
     def replays(self) -> bool:
@@ -57,6 +66,9 @@ class Replayed:
             return self.plain(*arguments)
         key = tuple((a.shape, a.dtype, a.device) for a in arguments)
         if key not in self._ready:
+            self._called[key] += 1
+            if self._called[key] <= self._patience and not arguments[0].is_cuda:
+                return self.plain(*arguments)
             with ONE_AT_A_TIME:  # a second thread takes what the first one traced
                 self._trace(key, arguments)
         return self._ready.get(key, self.plain)(*arguments)

@@ -6,7 +6,7 @@ from helpers.checkout import smoke
 from rodflow import config as configuration
 from rodflow.pipeline.stages.everything import run_everything
 
-SMOKE = smoke(landscapes=[])
+SMOKE = smoke(landscapes=[], precision_cells=[])
 
 
 def run(tmp_path: Path, **changes) -> Path:

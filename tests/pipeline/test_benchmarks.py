@@ -172,6 +172,7 @@ def test_shown():
     ]
 
 
+@pytest.mark.long
 def test_the_papers_experiment_goes_on_from_call_to_call_and_machine_to_machine(tmp_path):
     """At toy size: a first call without time for all, a second one elsewhere, from what the first left to carry."""
     settings = smoke(flows=["stable", "drift_free_rod"], architectures=["mlp"], landscapes=[], precision_cells=[])

@@ -61,6 +61,16 @@ def test_a_cell_is_named_as_its_files_are():
     assert str(MLP_GD) == f"{MLP_GD}" == "mlp-gd-seed0"
 
 
+@pytest.mark.parametrize("written", ["auto", "on", "off", "'off'"])
+def test_compile_is_what_is_written(tmp_path, written):
+    """YAML 1.1 reads on and off as true and false."""
+    settings = yaml.safe_dump({key: value for key, value in smoke().items() if key != "compile"})
+    (tmp_path / "config.yaml").write_text(f"{settings}compile: {written}\n")
+    config = configuration.load(tmp_path / "config.yaml")
+    assert config.compile == written.strip("'")
+    assert configuration.parse(yaml.safe_load(config.to_yaml())).compile == config.compile
+
+
 def test_variants_change_what_they_say_and_no_other_is_known():
     config = configuration.parse(smoke(flow_dtype="float32"))
     assert config.variant("") is config

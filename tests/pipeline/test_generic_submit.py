@@ -35,6 +35,7 @@ def executable(path: Path, text: str) -> None:
 
 
 @pytest.mark.snakemake
+@pytest.mark.long
 def test_jobs_and_a_group_through_the_submit_command(tmp_path):
     project = shorten_valley(copy_project(tmp_path / "project"))
     scheduler = tmp_path / "scheduler"

@@ -59,6 +59,7 @@ def landscape(results: Path) -> Path:
 
 
 @pytest.mark.snakemake
+@pytest.mark.long
 def test_a_run_that_a_cell_was_killed_in_is_tabulated_and_then_finished(tmp_path):
     project = copy_project(tmp_path / "project")
     results, figures = project / "results/smoke", project / "figures/smoke"

@@ -67,8 +67,11 @@ def test_what_is_no_mapping_is_left_to_the_parser():
             configuration.parse(layered([smoke(), wrong]))
 
 
+SHIPPED = sorted(f"config/{p.name}" for p in (ROOT / "config").glob("*.yaml"))
+
+
 @pytest.mark.snakemake
-@pytest.mark.parametrize("name", ["config.yaml", *sorted(f"config/{p.name}" for p in (ROOT / "config").glob("*.yaml"))])
+@pytest.mark.parametrize("name", ["config.yaml", *(pytest.param(name, marks=pytest.mark.long) for name in SHIPPED)])
 def test_snakemake_and_the_command_line_mean_the_same_by_a_file(tmp_path, name):
     """``python -m rodflow`` loads the file; Snakemake writes what it made of it as the run starts."""
     project, config = copy_project(tmp_path / "project"), configuration.load(ROOT / name)

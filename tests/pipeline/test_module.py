@@ -12,7 +12,7 @@ from helpers.checkout import ROOT, copy_project
 
 from rodflow.jobs import forkserver
 
-pytestmark = pytest.mark.snakemake
+pytestmark = [pytest.mark.snakemake, pytest.mark.long]
 
 STUDY = {
     "run": "small",

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from helpers.checkout import ROOT, copy_project, environment
 
-pytestmark = pytest.mark.snakemake
+pytestmark = [pytest.mark.snakemake, pytest.mark.long]
 README = (ROOT / "examples/own_workflow/README.md").read_text()
 COMMAND = re.search(r"^snakemake .*$", README, re.MULTILINE).group()
 

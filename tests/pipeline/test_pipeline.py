@@ -41,7 +41,7 @@ def test_cifar10_through_every_architecture(tmp_path):
         tmp_path,
         architectures=["mlp", "cnn", "vit"],
         flows=["stable", "rod"],
-        steps=40,
+        steps=30,
         data={"dataset": "cifar10", "file": file, "examples": 60, "classes": [0, 1, 2, 3]},
         sizes={"cnn": {"filters": [2, 2], "dense": 4}, "mlp": {"widths": [4]}, "vit": {"patch": 16, "width": 4}},
         learning_rates={a: {"gd": 0.01, "adam": 1e-3} for a in ("mlp", "cnn", "vit")},
@@ -70,8 +70,7 @@ def test_a_diverging_run_is_marked_and_told_and_the_others_go_on(tmp_path, caplo
 
 
 def test_a_stored_run_comes_back(tmp_path):
-    results = run(tmp_path, architectures=["mlp"], optimizers=["adam"], flows=["stable"], landscapes=["valley"])
-    assert (results / "landscapes" / "valley.json").exists()
+    results = run(tmp_path, architectures=["mlp"], optimizers=["adam"], flows=["stable"])
     stored = load(results / "discrete" / "mlp-adam-seed0.h5")
     config = configuration.load(results / "config.yaml")
     problem = discrete_stage.cell_problem(config, Cell("mlp", "adam", 0), results / "dataset.npz", config.dtype)

@@ -82,6 +82,7 @@ def test_a_flow_of_an_earlier_run_and_a_damaged_summary_are_made_again(tmp_path,
     assert noted == ["mlp-gd-seed0-stable", "mlp-gd-seed0-drift_free_rod"]
 
 
+@pytest.mark.long
 def test_stopped_at_three_random_moments_it_ends_with_the_bytes_of_one_go(tmp_path):
     settings = config(flows=["drift_free_rod"], steps=2000, record_interval=20, checkpoint_seconds=1000)
     run_everything(settings, tmp_path / "one_go")
@@ -101,7 +102,7 @@ def test_stopped_at_three_random_moments_it_ends_with_the_bytes_of_one_go(tmp_pa
 
 def test_a_packed_run_is_tabulated_elsewhere_without_training(tmp_path, noted):
     here, there, file = tmp_path / "here", tmp_path / "there", tmp_path / "run.zip"
-    settings = config(precision_cells=["mlp-gd"], landscapes=["valley"])
+    settings = config(precision_cells=["mlp-gd"], landscapes=["quartic"])
     (tmp_path / "config.yaml").write_text(settings.to_yaml())
     words = ["run", "--config", f"{tmp_path}/config.yaml"]
     assert CliRunner().invoke(app, [*words, "--root", f"{here}", "--pack", f"{file}"]).exit_code == 0

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.problems import network, optimizer
+from matplotlib import pyplot
 
 import rodflow as rf
 from rodflow.errors import InvalidInput
@@ -183,7 +184,7 @@ def test_tables_have_the_columns_of_the_workflow(run, flow):
 
 def test_pictures_name_their_axes_and_show_all_flows(run, flow):
     matplotlib.use("Agg")
-    axes = flow.error(run).plot()
+    axes = flow.error(run).plot(ax=pyplot.figure().add_subplot())
     assert axes.get_xlabel() == "optimizer step" and "weight space" in axes.get_ylabel()
     assert axes.get_yscale() == "log"
     assert axes.lines[0].get_ydata().tolist() == flow.error(run).tolist()
@@ -196,4 +197,4 @@ def test_pictures_name_their_axes_and_show_all_flows(run, flow):
     for panel in figure.axes:
         assert panel.get_xlabel() == "optimizer step" and panel.get_ylabel()
     assert rf.plot(run, flow, title="one").get_suptitle() == "one"
-    matplotlib.pyplot.close("all")
+    pyplot.close("all")

@@ -88,6 +88,7 @@ def test_every_output_is_there_and_a_second_run_does_nothing(project):
     assert planned(project) == set()
 
 
+@pytest.mark.long
 def test_one_core_makes_the_same_bytes_as_two(project, tmp_path):
     """Tables, series, PNG, PDF and GIF of the grid, columns of measured time aside."""
     alone = copy_project(tmp_path / "alone")
@@ -179,6 +180,7 @@ def test_report_holds_every_figure_and_table(project):
         assert f'"{category}"' in report, category
 
 
+@pytest.mark.long
 def test_the_run_is_collected_where_that_is_asked_for(project, no_server):
     run(project, "--keep-going", "reference")  # a flag: --configfile takes all words up to the next
     assert len(pd.read_csv(project / "reference/cells.csv")) == 1
@@ -200,6 +202,7 @@ def test_another_optimizer_leaves_finished_cells_alone(project):
     assert "output: results/smoke/discrete/mlp-gd-seed0.h5" not in text
 
 
+@pytest.mark.long
 def test_interrupted_and_started_again_gives_the_same_numbers(project, tmp_path):
     folder = copy_project(tmp_path / "again")
     grid = (*NARROW, "landscapes=[]", "precision_cells=[]")
@@ -297,6 +300,7 @@ def test_values_between_brackets_on_the_command_line(with_images, no_server):
     assert (config.solvers["rod_one_column"].rtol, config.solvers["rod_one_column"].max_evaluations) == (1e-3, 500)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("said", "words", "shares"),
     [("echo 81000", (), 4), ("echo 9000; echo 81000", (), 1), ("exit 9", (), 1), ("echo 81000", ("gpu=2",), 2)],

@@ -516,6 +516,7 @@ def test_a_study_killed_at_each_of_its_jobs_makes_each_once(studied, tmp_path, m
     assert_equal(tmp_path, outputs(whole))
 
 
+@pytest.mark.long
 def test_a_study_killed_as_a_job(studied, tmp_path, monkeypatch, caplog):
     """By SIGKILL, while it trains its second variant: it goes on from there, and the first one stays."""
     config, whole = studied
@@ -589,6 +590,7 @@ def checkpoints(folder):
 
 
 @pytest.mark.snakemake
+@pytest.mark.long
 def test_killed_workflow(tmp_path):
     """Killed in a training and in a flow, it ends with the tables and series of all stages in one process."""
     project, one_go = copy_project(tmp_path / "killed"), tmp_path / "one_go"

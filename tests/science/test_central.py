@@ -234,6 +234,7 @@ def on_the_edge(eps, sharpening):
     return vector(-1, 1, math.sqrt(float(-2 * (s @ slow) / (s @ s)))), held
 
 
+@pytest.mark.long
 def test_the_three_models_agree_as_the_time_scales_separate():
     """Largest distances of the centres over a path of order one: halving eps halves that of the central flow from the
     other two, and quarters that between edge flow and drift-free rod flow.
@@ -256,6 +257,7 @@ def test_the_three_models_agree_as_the_time_scales_separate():
 
 
 @pytest.mark.parametrize(("name", "strength"), [("nesterov", 0.02), ("heavy_ball", 5e-4)])
+@pytest.mark.long
 def test_phase_space_flow_follows_momentum_as_the_time_scales_separate(name, strength):
     """The run itself, at a rate of self-stabilisation at which its modulation does not grow: docs/central.md."""
     lr, errors = 0.5, []
