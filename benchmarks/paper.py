@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
 from rodflow.config import CELL_COLUMNS, Cell
 from rodflow.jobs.files import read_table
 from rodflow.pipeline.results import read_run

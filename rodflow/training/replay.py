@@ -20,9 +20,7 @@ Function = Callable[..., tuple[Tensor, ...]]
 Compile = Literal["auto", "off", "on"]
 COMPILE = get_args(Compile)
 PATIENCE = 200
-"""Calls at arguments of one kind before the function is traced. Tracing takes as long as a few hundred calls gain, so that a
-short run is done without.
-"""
+"""Calls at arguments of one kind before the function is traced: tracing takes as long as some hundred calls gain."""
 ASIDE = 1.01
 """Factor of the arguments at which a function is traced: a number that tracing froze is wrong at the arguments."""
 
@@ -35,8 +33,8 @@ class Replayed:
     follows carries out the same operations, without the function's Python and without recording a graph for
     differentiation. On a GPU they are a CUDA graph besides, launched as one. With ``compile="on"`` torch.compile fuses
     them first, which takes seconds to minutes and a C++ compiler; ``compile="off"`` leaves the function as it is.
-    The first call traces, but where ``auto`` gives the same bits either way, on a CPU: there :data:`PATIENCE` calls come
-    first.
+    The first call traces, but where ``auto`` gives the same bits either way, on a CPU: :data:`PATIENCE` calls come first
+    there.
 
     The function has to be pure: it may depend on nothing but its arguments, and on nothing that it reads out of a
     tensor into Python. Where it cannot be traced, or what was traced gives other numbers at the arguments of that

@@ -100,6 +100,7 @@ def test_stopped_at_three_random_moments_it_ends_with_the_bytes_of_one_go(tmp_pa
     assert_equal(cut, outputs(tmp_path / "one_go"))
 
 
+@pytest.mark.long
 def test_a_packed_run_is_tabulated_elsewhere_without_training(tmp_path, noted):
     here, there, file = tmp_path / "here", tmp_path / "there", tmp_path / "run.zip"
     settings = config(precision_cells=["mlp-gd"], landscapes=["quartic"])

@@ -269,6 +269,7 @@ def with_images(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_readmes_commands_and_those_with_a_file_of_images(with_images):
     lines = re.findall(r"^snakemake --cores 2.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert len(lines) == 3

@@ -95,13 +95,18 @@ def mutated_settings(draw) -> tuple[dict, list[tuple]]:
 
 
 def means(accepted: object, given: object) -> bool:
-    """Whether an accepted value says what was given: the same keys, entries and numbers, truth values being none."""
+    """Whether an accepted value says what was given: the same keys, entries and numbers, truth values being none.
+
+    But YAML reads the words on and off as truth values.
+    """
     if isinstance(given, dict):
         return isinstance(accepted, dict) and all(k in accepted and means(accepted[k], v) for k, v in given.items())
     if isinstance(given, list):
         return len(accepted) == len(given) and all(map(means, accepted, given))
     if isinstance(accepted, float):
         return type(given) in (int, float, str) and math.isfinite(accepted) and accepted == float(given)
+    if accepted in ("on", "off") and isinstance(given, bool):
+        return accepted == ("on" if given else "off")
     return type(accepted) is type(given) and accepted == given
 
 

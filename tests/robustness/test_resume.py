@@ -500,6 +500,7 @@ def studied(tmp_path_factory):
     return config, whole
 
 
+@pytest.mark.long
 def test_a_study_killed_at_each_of_its_jobs_makes_each_once(studied, tmp_path, monkeypatch):
     """There is no series before the last job, finished jobs stay, and series and table are those of one go."""
     config, whole = studied
