@@ -33,8 +33,7 @@ class Replayed:
     follows carries out the same operations, without the function's Python and without recording a graph for
     differentiation. On a GPU they are a CUDA graph besides, launched as one. With ``compile="on"`` torch.compile fuses
     them first, which takes seconds to minutes and a C++ compiler; ``compile="off"`` leaves the function as it is.
-    The first call traces, but where ``auto`` gives the same bits either way, on a CPU: :data:`PATIENCE` calls come first
-    there.
+    The first call traces. Where ``auto`` gives the same bits either way, on a CPU, :data:`PATIENCE` calls come first.
 
     The function has to be pure: it may depend on nothing but its arguments, and on nothing that it reads out of a
     tensor into Python. Where it cannot be traced, or what was traced gives other numbers at the arguments of that
