@@ -226,13 +226,15 @@ class RodFlow(Flow):
 def truncate(columns: Tensor, scale: Tensor, rank: int) -> Tensor:
     """A ``[n, rank]`` with A Aᵀ nearest columns columnsᵀ in the metric ``scale [n, 1]``, by falling singular value.
 
+    With scale columns = Q R = U S Vᵀ, A = U S / scale = columns V, and R, which is small, has the same V.
+
     Raises: ``FlowDiverged`` where columns are not finite, and have no singular values.
     """
     scaled = scale * columns
     if not torch.isfinite(scaled).all():
         raise FlowDiverged("non-finite columns of the rod's covariance")
-    u, s, _ = torch.linalg.svd(scaled, full_matrices=False)
-    return u[:, :rank] * s[:rank] / scale
+    _, small = torch.linalg.qr(scaled, mode="r")
+    return columns @ torch.linalg.svd(small).Vh[:rank].T
 
 
 def rank_one_projection(plus: Tensor, minus: Tensor, delta: Tensor) -> Tensor:
