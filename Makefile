@@ -51,7 +51,7 @@ report: environment ## Snakemake's report of the default run
 test: environment ## all tests but the long ones
 	$(BIN)/python -m pytest $(TWO)
 
-# in 6 minutes what takes longer than all other tests together
+# about seven minutes
 test-long: environment ## whole workflows, killed, stopped and compared
 	$(BIN)/python -m pytest -m long $(TWO)
 
