@@ -23,7 +23,7 @@ $(VENV)/.complete: constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[workflow,central,cifar10,test,dev,docs]'
 	touch $@
 
-reproduce: environment ## the default run: about 30 minutes on two cores; first its first figure
+reproduce: environment ## the default run: about 20 minutes on two cores; first its first figure
 	snakemake --cores $(CORES) figures/default/cells/mlp-rmsprop.png
 	snakemake --cores $(CORES)
 
