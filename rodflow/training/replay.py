@@ -50,7 +50,7 @@ class Replayed:
         self.refused = ""
         """Why the function is called as it is, if it is not for ``compile``."""
         self._ready: dict[tuple[object, ...], Function] = {}
-        self._patience = PATIENCE if compile == "auto" and faster is None else 0
+        self._patient = compile == "auto" and faster is None
         self._called: Counter[tuple[object, ...]] = Counter()
 
     @property
@@ -63,8 +63,8 @@ class Replayed:
             return self.plain(*arguments)
         key = tuple((a.shape, a.dtype, a.device) for a in arguments)
         if key not in self._ready:
-            self._called[key] += 1
-            if self._called[key] <= self._patience and not arguments[0].is_cuda:
+            if self._patient and self._called[key] < PATIENCE and not arguments[0].is_cuda:
+                self._called[key] += 1
                 return self.plain(*arguments)
             with ONE_AT_A_TIME:  # a second thread takes what the first one traced
                 self._trace(key, arguments)

@@ -70,7 +70,8 @@ def test_a_diverging_run_is_marked_and_told_and_the_others_go_on(tmp_path, caplo
 
 
 def test_a_stored_run_comes_back(tmp_path):
-    results = run(tmp_path, architectures=["mlp"], optimizers=["adam"], flows=["stable"])
+    results = run(tmp_path, architectures=["mlp"], optimizers=["adam"], flows=["stable"], landscapes=["quartic"])
+    assert (results / "landscapes" / "quartic.json").exists()
     stored = load(results / "discrete" / "mlp-adam-seed0.h5")
     config = configuration.load(results / "config.yaml")
     problem = discrete_stage.cell_problem(config, Cell("mlp", "adam", 0), results / "dataset.npz", config.dtype)

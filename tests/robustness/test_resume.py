@@ -423,7 +423,7 @@ def test_signal_in_a_forked_child_whose_parent_has_handlers_of_its_own(problem, 
 def cell(tmp_path_factory):
     """A folder with the config of one cell whose jobs write at every record, its data set and its discrete run."""
     folder = tmp_path_factory.mktemp("cell")
-    settings = smoke(checkpoint_seconds=0, steps=600, architectures=["mlp"], optimizers=["adam"])
+    settings = smoke(checkpoint_seconds=0, steps=600, architectures=["mlp"], optimizers=["adam"], compile="auto")
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     prepare(configuration.load(folder / "config.yaml"), folder / "dataset.npz")
     run_stage(folder, folder / "whole.h5")
@@ -598,7 +598,7 @@ def test_killed_workflow(tmp_path):
     narrow = {"architectures": ["mlp"], "optimizers": ["gd"], "flows": ["drift_free_rod"], "steps": 2000}
     narrow |= {"landscapes": [], "precision_cells": [], "animated_cells": []}
     grid, generator = [f"{key}={value}" for key, value in narrow.items()], random.Random(0)
-    grid.append("checkpoint_seconds=0")
+    grid += ["checkpoint_seconds=0", "compile=auto"]  # gradients are replayed from some step on
     tables = "results/smoke/tables/errors.csv"
     for stage in ("discrete", "flows"):
 

@@ -13,6 +13,8 @@ from rodflow.problems.architectures import ACTIVATIONS, Attention, LayerNorm, bu
 from rodflow.problems.networks import digits, network_problem, resolve_device
 from rodflow.training.objective import Objective, flat_parameters
 
+pytestmark = pytest.mark.usefixtures("traced_at_once")
+
 ARCHITECTURES = ["mlp", "cnn", "vit"]
 
 

@@ -9,6 +9,8 @@ from helpers.problems import bowl, central_difference, digits_mlp, network, quar
 from rodflow.errors import InvalidInput
 from rodflow.training.objective import Cost, Objective, flat_parameters
 
+pytestmark = pytest.mark.usefixtures("traced_at_once")
+
 CRITERIA = ["mse", "cross_entropy"]
 
 

@@ -22,6 +22,8 @@ from rodflow.training.cost import Cost
 from rodflow.training.discrete import train
 from rodflow.training.objective import Objective, flat_parameters
 
+pytestmark = pytest.mark.usefixtures("traced_at_once")
+
 F = nn.functional
 X, Y = random(30, 5), torch.arange(30) % 3
 

@@ -16,6 +16,8 @@ from rodflow.training.curvature import Curvature
 from rodflow.training.discrete import train
 from rodflow.training.objective import Objective, flat_parameters
 
+pytestmark = pytest.mark.usefixtures("traced_at_once")
+
 F = nn.functional
 
 

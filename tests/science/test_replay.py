@@ -33,6 +33,9 @@ def both(name, dtype, chunk_size=None, loss="mse"):
     return *made, net.w0.to(dtype)
 
 
+pytestmark = pytest.mark.usefixtures("traced_at_once")
+
+
 @pytest.mark.parametrize(
     ("name", "loss", "chunk_size", "dtype"),
     [  # every pair of two settings once or more
@@ -55,6 +58,20 @@ def test_replayed_gradients_are_those_of_the_code(name, loss, chunk_size, dtype)
         close(found, wanted, rtol=IN_DTYPE[dtype], atol=IN_DTYPE[dtype] * float(wanted.abs().max()))
     assert ours.cost.gradients - before == 4
     assert not ours._at_one.refused and not ours._at_several.refused
+
+
+def test_on_a_cpu_the_function_is_traced_when_it_has_been_called_often_enough(monkeypatch):
+    monkeypatch.setattr(replay, "PATIENCE", 2)
+    called = []
+
+    def plain(w):
+        called.append(w)
+        return (w.square(),)
+
+    replayed = Replayed(plain)
+    found = [float(replayed(vector(float(k)))[0]) for k in range(5)]
+    assert found == [0, 1, 4, 9, 16] and replayed.replays
+    assert len(called) == 2 + 2  # the third call traces it and compares
 
 
 def test_a_landscape_has_gradients_at_several_points():

@@ -29,6 +29,8 @@ from rodflow.optimizers.step_map import step_map
 from rodflow.training.discrete import train
 from rodflow.training.objective import Objective, flat_parameters
 
+pytestmark = pytest.mark.usefixtures("traced_at_once")
+
 F = nn.functional
 
 
