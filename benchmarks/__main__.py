@@ -50,7 +50,9 @@ def main() -> None:
         "--processes", type=int, default=os.cpu_count(), help="of accuracy, rod, mixed and rates; threads of the others"
     )
     parser.add_argument("--variants", nargs="+", default=[""], help="of accuracy, rod and mixed: how their names begin")
-    parser.add_argument("--results", type=Path, default=Path("results/paper"), help="of paper: a run's folder")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results/paper"), help="of paper: a run's folder, made here"
+    )
     parser.add_argument("--tables", type=Path, default=Path("results/benchmarks"))
     parser.add_argument("--page", type=Path, default=Path("docs/performance.md"))
     chosen = parser.parse_args()

@@ -172,7 +172,7 @@ PARTS = {
         one_table(
             "The paper's size on one GPU",
             "Mean errors in the edge window over its n records. The floor is the twins' error; `n stable`: the "
-            "records that the stable flow reached. Seconds are of a job beside three others on the same GPU. –: not "
+            "records that the stable flow reached. Seconds are of a job, beside those that shared the GPU. –: not "
             "finished in the time that there was.",
             lambda table: table.drop(columns="seed"),
         ),

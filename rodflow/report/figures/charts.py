@@ -103,14 +103,14 @@ def strip_scale(limits: tuple[float, float]) -> str:
     """The decades of all strips, for the head of their column; at an end a label stays within the picture."""
     figure, axes = _row((STRIP[0], 0.2), limits)
     axes.grid(False)
-    decades = LogLocator(numticks=4).tick_values(*limits)  # few: a phone shows them in larger letters
-    places = {x: float(np.log(x / limits[0]) / np.log(limits[1] / limits[0])) for x in decades}
-    places = {x: place for x, place in places.items() if -1e-9 < place < 1 + 1e-9}
-    axes.xaxis.set_major_locator(FixedLocator(list(places)))
+    decades = np.asarray(LogLocator(numticks=4).tick_values(*limits))  # few: a phone shows them in larger letters
+    shares = np.log(decades / limits[0]) / np.log(limits[1] / limits[0])  # of the axis, up to each decade
+    inside = (shares > -1e-9) & (shares < 1 + 1e-9)
+    axes.xaxis.set_major_locator(FixedLocator(decades[inside]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.tick_params(axis="x", labelbottom=True, length=0, pad=-9)
-    for label, place in zip(axes.get_xticklabels(), places.values(), strict=True):
-        label.set_horizontalalignment("left" if place < 0.06 else "right" if place > 0.94 else "center")
+    for label, share in zip(axes.get_xticklabels(), shares[inside], strict=True):
+        label.set_horizontalalignment("left" if share < 0.06 else "right" if share > 0.94 else "center")
     return element(figure, f"from {limits[0]:.0e} to {limits[1]:.0e}")
 
 
