@@ -206,12 +206,19 @@ class Flow:
         return self.dynamics.state(parts[0], parts[-1])
 
     def rod(self, y: Tensor) -> Tensor | None:
-        """The weights' part of the oscillation ``[d]``, up to its sign; None for a flow without one."""
+        """The longest column of the :meth:`oscillation` ``[d]``, up to its sign; None for a flow without one."""
+        columns = self.oscillation(y)
+        return None if columns is None else columns[:, 0]
+
+    def oscillation(self, y: Tensor) -> Tensor | None:
+        """Columns ``[d, k]`` whose squares add up to the covariance of the weights about the centre, the longest first;
+        None for a flow without an oscillation.
+        """
         return None
 
     def measured(self, t: float, before: Tensor, y: Tensor) -> tuple[State, Tensor | None]:
-        """The centre and the rod that a record compares with the run's, from y at t and ``lookback`` before."""
-        return self.centre(y), self.rod(y)
+        """The centre and the oscillation that a record compares with the run's, from y at t and ``lookback`` before."""
+        return self.centre(y), self.oscillation(y)
 
     @property
     def incidents(self) -> dict[str, int]:

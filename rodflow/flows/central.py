@@ -30,14 +30,14 @@ class CentralFlow(Flow):
 
     With P the preconditioner, x the oscillation about the time average w, Sigma = E[x xᵀ] and T[Sigma] = ∇<H, Sigma>:
 
-        dw/dt  = -lr P^-1 (∇L + T[Sigma]/2)
-        dnu/dt = (E[q] - nu) (1 - beta2)/beta2,      E[q] = q(∇L) + the part of q of covariance H Sigma H
+        dw/dt  = -lr P^-1 (∇L + T[Sigma]/2)                                                                         (1)
+        dnu/dt = (E[q] - nu) (1 - beta2)/beta2,      E[q] = q(∇L) + the part of q of covariance H Sigma H           (2)
 
     Sigma is what keeps the effective sharpness from passing its threshold, two. Let V ``[d, k]`` be the critical
     eigenvectors of M = lr P^-1/2 H P^-1/2, those with eigenvalues above (1 - tolerance) thresholds, and U = P^-1/2 V.
     Then Sigma = U X Uᵀ, and X ``[k, k]`` solves a semidefinite complementarity problem at every evaluation,
 
-        X >= 0,      Z = -d/dt(Vᵀ M V) + relaxation (threshold - Vᵀ M V) >= 0,      <X, Z> = 0
+        X >= 0,      Z = -d/dt(Vᵀ M V) + relaxation (threshold - Vᵀ M V) >= 0,      <X, Z> = 0                      (3)
 
     where d/dt, linear in X, moves H by third derivatives along dw/dt and P along dnu/dt and t. For gradient descent and
     one direction at the threshold, S its Hessian eigenvalue, X = max(0, -2 <∇S, ∇L>/|∇S|²). The published flow has no
@@ -47,10 +47,12 @@ class CentralFlow(Flow):
 
     Nothing here knows an optimizer: P is the step map's, E[q] second differences of its increment of nu in the gradient
     (exact for a quadratic q), beta2 the rate at which that increment forgets nu. As published, E[q] leaves out
-    ∇L · T[Sigma], and nu is that after the step's update.
+    ∇L · T[Sigma], and nu at time t is that after the step from t, so that P is the step map's at t + 1. A record is
+    measured at nu before the step, which is the flow's of one step earlier, as the run is.
 
     Time is in optimizer steps. y = (w, A, nu) with A ``[d, directions]``, Sigma = A Aᵀ at the middle of the last step.
-    The midpoint rule with Sigma constant over each half; only ``step`` of the solver is used, at most 1. An evaluation
+    The midpoint rule with Sigma constant over each half, in steps of one unit (half of it is no nearer to the run:
+    docs/central.md); only ``step`` of the solver is used, at most 1. An evaluation
     costs a gradient, the Hessian-vector products of a warm-started eigensolver, and k(k+1)/2 third derivatives;
     a step takes two.
     ``directions`` has to exceed the number of critical ones: ``crowded`` counts the evaluations at which it did not.
@@ -60,7 +62,8 @@ class CentralFlow(Flow):
     rising, as on a quadratic past the threshold.
     """
 
-    default_solver = Solver("midpoint", step=0.5)
+    default_solver = Solver("midpoint", step=1.0)
+    lookback = 1
 
     def __init__(
         self,
@@ -96,7 +99,10 @@ class CentralFlow(Flow):
         self.curvature.load_state_dict(state.get("curvature", {}))
 
     def start(self, window: Window) -> Tensor:
-        w, m, nu = window.midpoint()
+        w, m, _ = window.midpoint()
+        here, after = window.state(0), window.state(1)
+        step = self.dynamics.increment(torch.cat([after.w, after.m]), after.nu, window.at + 1)
+        nu = (here.nu + 2 * after.nu + after.nu + step[len(w) + len(m) :]) / 4  # w's midpoint, each nu after its step
         self.curvature = Curvature(self.curvature.objective, min(self.directions, len(w)), RESIDUAL)
         parts = torch.cat([w, m]), w.new_zeros(len(w), self.curvature.count), nu
         self.layout = Layout.of(*parts)
@@ -112,28 +118,28 @@ class CentralFlow(Flow):
         dz, columns, dnu = self.velocity(t, z_at, nu_at)
         return torch.cat([z + h * dz, columns.reshape(-1), nu + h * dnu])
 
-    def columns(self, y: Tensor) -> Tensor:
+    def oscillation(self, y: Tensor) -> Tensor:
         """A ``[d, directions]`` with Sigma = A Aᵀ, orthogonal, the longest first."""
         return self.layout.split(y)[1].view(-1, self.curvature.count)
 
+    def measured(self, t: float, before: Tensor, y: Tensor) -> tuple[State, Tensor]:
+        """The centre with nu before the step from t, which is that after the step before, and the oscillation."""
+        return self.centre(y)._replace(nu=self.centre(before).nu), self.oscillation(y)
+
     def covariance(self, y: Tensor) -> Tensor:
         """Sigma ``[d, d]``, of the weights."""
-        columns = self.columns(y)
+        columns = self.oscillation(y)
         return columns @ columns.T
-
-    def rod(self, y: Tensor) -> Tensor:
-        """The leading eigenvector of Sigma times the root of its eigenvalue, ``[d]``: a where w ± a alternate."""
-        return self.columns(y)[:, 0]
 
     def velocity(self, t: float, z: Tensor, nu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """dz/dt ``[n]``, A ``[d, directions]`` and dnu/dt at time t. Here z is w ``[d]``."""
         optimizer, objective, state = self.dynamics.optimizer, self.dynamics.objective, self.dynamics.state(z, nu)
         w = state.w
-        linearised, p = objective.linearise(w), optimizer.preconditioner(nu, t)
+        linearised, p = objective.linearise(w), optimizer.preconditioner(nu, t + 1)
         gradient = linearised.gradient
         slow = SecondMoment(optimizer, state, gradient, t)
-        dz, push = self.response(t, state, gradient, slow)
-        dnu = slow.of_gradient
+        dz, push = self.response(t, state, gradient, slow)  # of (1), without Sigma
+        dnu = slow.of_gradient  # of (2), likewise
         columns = w.new_zeros(len(w), self.curvature.count)
         rate = optimizer.rate(t)
         v = self._critical(w, p, rate, linearised)
@@ -151,6 +157,7 @@ class CentralFlow(Flow):
             return rate * third @ self.dynamics.weights(dz) - (turned + turned.T) / 2
 
         warming = math.log(optimizer.rate(t + 1 / 2) / optimizer.rate(t - 1 / 2))  # of a schedule, per step
+        # Z of (3) is alpha + beta X
         alpha = -drift(dz, slow.log_preconditioner(dnu, 1.0)) - warming * block + self.relaxation * self._gap(block)
         beta, pushes, moments = w.new_zeros(k, k, k, k), z.new_zeros(k, k, len(z)), nu.new_zeros(k, k, len(nu))
         for i in range(k):
@@ -175,7 +182,7 @@ class CentralFlow(Flow):
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """dz/dt ``[n]`` at the mean gradient ``[d]``, and its linear response to a change of that gradient."""
         optimizer = self.dynamics.optimizer
-        rate = optimizer.rate(t) / optimizer.preconditioner(state.nu, t)
+        rate = optimizer.rate(t) / optimizer.preconditioner(state.nu, t + 1)
         return -rate * gradient, lambda change: -rate * change
 
     def _critical(self, w: Tensor, p: Tensor, rate: float, linearised: Linearised) -> Tensor:
@@ -219,5 +226,5 @@ class SecondMoment:
 
     def log_preconditioner(self, dnu: Tensor, dt: float) -> Tensor:
         """d log P/dt, ``[d]`` or ``[1]``, where nu moves at ``dnu`` and time at ``dt``."""
-        point, direction = (self.state.nu, self.t), (dnu, torch.full_like(self.t, dt))
+        point, direction = (self.state.nu, self.t + 1), (dnu, torch.full_like(self.t, dt))
         return jvp(lambda nu, t: torch.log(self.optimizer.preconditioner(nu, t)), point, direction)[1]

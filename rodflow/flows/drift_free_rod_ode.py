@@ -75,7 +75,7 @@ class DriftFreeRodODE(NoisyFlow):
         the increment at c where a is too short for two ends to differ from it.
         """
         z, nu = self.layout.split(c)
-        here, along = self.dynamics.linearise(z, nu.clamp(min=0), t)
+        here, along, _ = self.dynamics.linearise(z, nu.clamp(min=0), t)
         rod, rod_nu = self.layout.split(a)
         even = here
         if self.dynamics.stretch(z, rod) == 1:
@@ -105,6 +105,9 @@ class DriftFreeRodODE(NoisyFlow):
         """(-1)^t, t counted from the start."""
         return 1 if (t - self.began) % 2 == 0 else -1
 
+    def oscillation(self, y: Tensor) -> Tensor:
+        return self.rod(y)[:, None]
+
     def measured(self, t: float, before: Tensor, y: Tensor) -> tuple[State, Tensor]:
         """The midpoint (s_{t-1} + 2 s_t + s_{t+1})/4 of the model's own iterates, as of the run's, and the rod a.
 
@@ -113,7 +116,7 @@ class DriftFreeRodODE(NoisyFlow):
         here = self.iterate(t, y)
         three = self.iterate(t - 1, before), here, here + self._increments(t, here)[0]
         states = [self.dynamics.state(*self.layout.split(s)) for s in three]
-        return midpoint(*states), self.rod(y)
+        return midpoint(*states), self.oscillation(y)
 
     def _increments(self, t: float | Tensor, *states: Tensor) -> list[Tensor]:
         points = [self.layout.split(s) for s in states]

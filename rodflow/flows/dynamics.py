@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,16 @@ from torch.autograd.functional import jvp
 from rodflow.errors import InvalidInput
 from rodflow.optimizers.step_map import State, StepMap
 from rodflow.training.objective import Objective
+
+
+class LinearisedStep(NamedTuple):
+    """G and the increment of nu, one vector, how it changes along a direction v ``[n]`` of z and another of nu, and the
+    gradient ``[d]`` of the loss there.
+    """
+
+    increment: Tensor
+    along: Callable[[Tensor, Tensor], Tensor]
+    gradient: Tensor
 
 
 class Dynamics:
@@ -41,10 +52,17 @@ class Dynamics:
 
     def increments(self, points: list[tuple[Tensor, Tensor]], t: float | Tensor) -> list[Tensor]:
         """G and the increment of nu, one vector, at each of the ``points`` (z, nu); a gradient each."""
-        states = [self.state(z, nu) for z, nu in points]
-        gradients = self.objective.gradients([state.w for state in states])
-        moves = zip(states, gradients, strict=True)
-        return [torch.cat(self.optimizer.increment(state, gradient, t)) for state, gradient in moves]
+        gradients = self.gradients([z for z, _ in points])
+        moves = zip(points, gradients, strict=True)
+        return [self.increment_along(z, nu, gradient, t) for (z, nu), gradient in moves]
+
+    def gradients(self, points: list[Tensor]) -> list[Tensor]:
+        """The gradient ``[d]`` of the loss at the weights of each phase-space point."""
+        return self.objective.gradients([self.weights(z) for z in points])
+
+    def increment_along(self, z: Tensor, nu: Tensor, gradient: Tensor, t: float | Tensor) -> Tensor:
+        """G and the increment of nu, one vector, of a step along a gradient ``[d]`` that is known."""
+        return torch.cat(self.optimizer.increment(self.state(z, nu), gradient, t))
 
     def stretch(self, centre: Tensor, part: Tensor) -> Tensor:
         """The factor, one or more, by which to lengthen ``part`` before taking a difference at ``centre`` ± part.
@@ -67,8 +85,8 @@ class Dynamics:
         epsilon = self.objective.epsilon(w)
         return epsilon > torch.finfo(w.dtype).eps and bool(self.weights(part).norm() <= epsilon ** (1 / 3) * w.norm())
 
-    def linearise(self, z: Tensor, nu: Tensor, t: float | Tensor) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
-        """G and the increment of nu, one vector, and how it changes along a direction v ``[n]`` of z and another of nu.
+    def linearise(self, z: Tensor, nu: Tensor, t: float | Tensor) -> LinearisedStep:
+        """G and the increment of nu at a point, with its derivative in z and nu.
 
         The chain rule through the optimizer is torch's (its double-backward form, several times faster here than
         forward mode); the Hessian-vector product is the objective's.
@@ -87,7 +105,7 @@ class Dynamics:
 
         if not self._checked:
             self._require_derivative(state, gradient, t)
-        return torch.cat(self.optimizer.increment(state, gradient, t)), derivative
+        return LinearisedStep(self.increment_along(z, nu, gradient, t), derivative, gradient)
 
     def _require_derivative(self, state: State, gradient: Tensor, t: float | Tensor) -> None:
         """Check the step's derivative along the gradient, of length one, against a difference; once."""

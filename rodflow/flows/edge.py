@@ -87,6 +87,9 @@ class EdgeFlow(NoisyFlow):
         along = u / u.norm()
         return self._pack(c, a + along * (along @ self.errors(c, t)), u)
 
+    def oscillation(self, y: Tensor) -> Tensor:
+        return self.rod(y)[:, None]
+
     def rod(self, y: Tensor) -> Tensor:
         _, u, log_length, _ = self.layout.split(y)
         return log_length.exp() * u / u.norm()

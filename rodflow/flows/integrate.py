@@ -263,13 +263,14 @@ def integrate(
                 torch.cuda.synchronize()
             seconds += time.perf_counter() - begun
             spent += objective.cost - asked
-            state, rod = flow.measured(t, before, y)
-            row = {"step": t, **observe(t, state, rod)}
+            state, oscillation = flow.measured(t, before, y)
+            row = {"step": t, **observe(t, state, oscillation)}
             if not row["loss"] <= largest_loss:
                 raise FlowDiverged(f"loss {row['loss']:.3g} at step {t}")
             row |= {"gradients": spent.gradients, "hessian_vector_products": spent.hessian_vector_products}
             centre = state.w
             if reference is not None:
+                rod = None if oscillation is None else oscillation[:, 0]
                 row |= compare(reference, records[t], origin, centre, rod)
             if centres is not None:
                 centres[i] = centre.cpu()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import nan
 
+import torch
 from torch import Tensor
 
 from rodflow.flows.base import Flow
@@ -15,41 +16,54 @@ from rodflow.training.discrete import DiscreteRun
 
 @dataclass
 class Observer:
-    """Measures a flow's centre and rod at a record; the curvature starts from the last record's eigenvectors."""
+    """Measures a flow's centre and oscillation at a record; the eigensolver starts from the last record's vectors."""
 
     flow: Flow
     curvature: Curvature
 
-    def __call__(self, t: float, centre: State, rod: Tensor | None) -> dict[str, float]:
-        """The loss at the centre, the mean loss of both rod ends, effective sharpness at the centre, the rod."""
-        objective = self.curvature.objective
+    def __call__(self, t: float, centre: State, columns: Tensor | None) -> dict[str, float]:
+        """What the flow says at time t with its centre c and the ``columns`` a_i ``[d, k]`` of its oscillation: the
+        loss and the effective sharpness at c, the rod, and the time averages
+
+            L(c) + sum_i [(L(c + a_i) + L(c - a_i))/2 - L(c)],      the same of |∇L|^2
+
+        which to second order are L + tr(H Sigma)/2 and, but for ∇L · ∇tr(H Sigma), |∇L|^2 + tr(H Sigma H).
+        """
         optimizer = self.flow.dynamics.optimizer
-        loss = float(objective.value(centre.w))
-        if rod is None:
-            predicted = loss
-        else:
-            predicted = float(objective.value(centre.w + rod) + objective.value(centre.w - rod)) / 2
+        here = torch.stack(self._loss_and_square(centre.w))
+        mean = here.clone()
+        if columns is not None:
+            for a in columns.T:
+                if a.any():
+                    ends = [torch.stack(self._loss_and_square(centre.w + sign * a)) for sign in (1, -1)]
+                    mean += (ends[0] + ends[1]) / 2 - here
         preconditioner = optimizer.preconditioner(centre.nu, t)
         sharpness = self.curvature.effective_sharpness(centre.w, preconditioner, optimizer.rate(t))
-        along, alignment = nan, nan
-        if rod is not None:
-            along, alignment = self.curvature.along_sharpest(rod, preconditioner)
+        length = along = alignment = nan
+        if columns is not None:
+            length = float(columns[:, 0].norm())
+            along, alignment = self.curvature.along_sharpest(columns[:, 0], preconditioner)
         return {
-            "loss": loss,
-            "predicted_loss": predicted,
+            "loss": float(here[0]),
+            "predicted_loss": float(mean[0]),
+            "predicted_squared_gradient": float(mean[1]),
             "sharpness": float(sharpness[0]),
-            "rod_length": nan if rod is None else float(rod.norm()),
+            "rod_length": length,
             "rod_along_sharpest": along,
             "alignment_sharpest": alignment,
         }
+
+    def _loss_and_square(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        loss, gradient = self.curvature.objective.value_and_gradient(w)
+        return loss, gradient @ gradient
 
 
 def compare(run: DiscreteRun, record: int, origin: Tensor, centre: Tensor, rod: Tensor | None) -> dict[str, float]:
     """A centre w and a rod ``[d]`` against the run's at record number ``record``; ``origin``: the run's at the start.
 
     error = ||centre - w*_t||, displacement = ||w*_t - w*_0||, relative_error their ratio, all Euclidean; beside them
-    the rod's alignment with the run's oscillation, and the run's own loss averaged over two steps, effective
-    sharpness and oscillation.
+    the rod's alignment with the run's oscillation, and of the run the loss and the squared gradient norm, averaged over
+    two steps, effective sharpness and oscillation.
     """
     t = int(run.record_steps[record])
     reference = run.midpoints[record].to(centre.device, centre.dtype)
@@ -62,6 +76,7 @@ def compare(run: DiscreteRun, record: int, origin: Tensor, centre: Tensor, rod: 
         "displacement": displacement,
         "relative_error": error / displacement if displacement > 0 else nan,
         "discrete_loss": float(run.loss[t] + run.loss[t + 1]) / 2,
+        "discrete_squared_gradient": float(run.gradient_norm[t] ** 2 + run.gradient_norm[t + 1] ** 2) / 2,
         "discrete_sharpness": float(run.sharpness[record, 0]),
         "oscillation": float(run.oscillation[t]),
         "oscillation_along_sharpest": float(run.oscillation_along_sharpest[record]),

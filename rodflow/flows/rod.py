@@ -33,17 +33,27 @@ class Point(NamedTuple):
 
 
 class Velocity(NamedTuple):
-    """dz̄/dt ``[n]``, dnu/dt, the images O of A's columns and of d, ``[n, r + 1]``, and d ``[n]`` itself."""
+    """ds/dt of the slow state s = (z̄, nu), one vector; the images O of A's columns and of d, ``[n, r + 1]``; (E, N)/2,
+    whose part of z̄ is d.
+    """
 
-    dz: Tensor
-    dnu: Tensor
+    ds: Tensor
     images: Tensor
-    drift: Tensor
+    half: Tensor
+
+
+class Centre(NamedTuple):
+    """The increment of z and nu at a centre, one vector, and the gradient ``[d]`` of the loss there."""
+
+    increment: Tensor
+    gradient: Tensor
 
 
 class Bend(NamedTuple):
-    """What a column does to the increment: half the sum at both ends less that at the centre, half the difference, and
-    the increment at the end behind less that at the centre. All of z and nu together.
+    """What a column does to the increment of z and nu, and to the gradient.
+
+    ``even`` is half the sum of the increments at both ends less the one at the centre, ``odd`` half their difference,
+    ``behind`` the gradient at the end z̄ - column less the one at the centre.
     """
 
     even: Tensor
@@ -67,17 +77,24 @@ class RodFlow(Flow):
 
         E = G(z̄) + sum_i [(G(z̄ + a_i) + G(z̄ - a_i))/2 - G(z̄)],      O_i = (G(z̄ + a_i) - G(z̄ - a_i))/2
 
-        dz̄/dt = E at z̄ - E/2,      dΣ/dt = (E Eᵀ + sum_i O_i O_iᵀ)/2 - 2Σ,      dnu/dt like E, from nu's increments
+        dz̄/dt = E,      dnu/dt = N,      both at (z̄ - E/2, nu - N/2, t - 1/2)                                       (1)
+        dΣ/dt = (E Eᵀ + sum_i O_i O_iᵀ)/2 - 2Σ                                                                      (2)
 
-    which for one column are the equations above. Source E Eᵀ/2 and decay -2Σ settle to a column d = E/2, the drift,
-    within a step. It is kept apart, Σ = d dᵀ + A Aᵀ, so that all ``columns`` of A ``[n, r]``, by default 3, are free
-    for what oscillates. And z̄ - E/2 is the end z̄ - d of its rod, so that the corrected velocity E + G(z̄ - d) - G(z̄)
-    needs no gradient of its own. Columns start from δ - d. (Kept apart, d is E/2 at every instant, so that dΣ/dt gains
-    d(d dᵀ)/dt: nothing where the drift is steady. Where the drift dies away within two steps, this moved the centre by
-    less than 1e-3 of its way, and Σ by up to 0.75 of itself: three problems of 12 to 30 dimensions, tests/science.)
+    with N made of the increments of nu as E is of G; for one column these are the equations above. (1) is the backward
+    error correction of the whole slow state: a velocity that depends on nu and on time, as with bias correction, is
+    corrected in these too. Corrected in z̄ alone, a flow with a second moment is of first order, as the stable flow is.
+    Source E Eᵀ/2 and decay -2Σ settle to a column d = E/2, the drift, within a step. It is kept apart,
+    Σ = d dᵀ + A Aᵀ, so that all ``columns`` of A ``[n, r]``, by default 3, are free for what oscillates. And z̄ - E/2 is
+    the end z̄ - d of its rod, whose gradient is at hand: the correction costs a step of the optimizer and no gradient,
 
-    A step of length h is one of the classical Runge-Kutta method for z̄ and nu, with d held at E/2 of its first stage;
-    the columns are those of the exponential of the decay, from both middle stages,
+        d(z̄, nu)/dt = (E, N) + (G, N)(z̄ - d; nu - N/2, t - 1/2) - (G, N)(z̄; nu, t)                                 (3)
+
+    Columns start from δ - d. (Kept apart, d is E/2 at every instant, so that dΣ/dt gains d(d dᵀ)/dt: nothing where the
+    drift is steady. Where the drift dies away within two steps, this moved the centre by less than 1e-3 of its way, and
+    Σ by up to 0.75 of itself: three problems of 12 to 30 dimensions, tests/science.)
+
+    A step of length h is one of the classical Runge-Kutta method for z̄ and nu, with d and N/2 of (3) held at those of
+    its first stage; the columns are those of the exponential of the decay, from both middle stages,
 
         e^{-h} a_i,      sqrt((1 - e^{-2h})/4) O_d,      sqrt((1 - e^{-2h})/4) O_i,
 
@@ -94,11 +111,12 @@ class RodFlow(Flow):
 
         dz̄/dt = E - (J+ + J-) E/4,      dδ/dt = (I - v vᵀ/2) Q v/|δ| - δ,      Q v = [G+ (G+·v) + G- (G-·v)]/4
 
-    an ODE that ``solver`` integrates. Below the edge Σ tends to E Eᵀ/4, so that its one column is the drift: it never
-    samples the unstable direction and passes the edge unseen. An evaluation costs two gradients and two Hessian-vector
-    products. On a mode of the centre of sharpness S = x thresholds the rate is -2x(1 + x), -4 at the edge, and grows as
-    the centre sharpens: the solver is adaptive. (A fixed step of 1/2 becomes unstable past the edge, and the spurious
-    oscillation can look like the true one, with an error smaller than that of the flow itself.)
+    and dnu/dt corrected likewise; the steps of E, and of N, are taken at (nu - N/2, t - 1/2), as in (1), along the
+    gradients at hand. It is an ODE that ``solver`` integrates. Below the edge Σ tends to E Eᵀ/4, so that its one column
+    is the drift: it never samples the unstable direction and passes the edge unseen. An evaluation costs two gradients
+    and two Hessian-vector products. On a mode of the centre of sharpness S = x thresholds the rate is -2x(1 + x), -4 at
+    the edge, and grows as the centre sharpens: the solver is adaptive. (A fixed step of 1/2 becomes unstable past the
+    edge, and the spurious oscillation can look like the true one, with an error smaller than that of the flow itself.)
 
     y = (z̄, A, nu) at time t + 1/2, in the window's dtype; A is δ ``[n, 1]`` where there is one column.
 
@@ -143,9 +161,9 @@ class RodFlow(Flow):
         z, columns, nu = self.layout.split(y)
         return Point(z, columns.view(len(z), -1), nu)
 
-    def rod(self, y: Tensor) -> Tensor:
-        """The weights' part of A's first column, the longest: the oscillation; with one_column δ, drift included."""
-        return self.dynamics.weights(self.point(y).columns[:, 0])
+    def oscillation(self, y: Tensor) -> Tensor:
+        """The weights' part of A; with one_column that of δ, drift included."""
+        return self.dynamics.weights(self.point(y).columns)
 
     def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
         if self.closure == "one_column":
@@ -159,30 +177,31 @@ class RodFlow(Flow):
     def step(self, at: Point, t: float, h: float) -> Point:
         """The point a time h after ``at``, time t, with the covariance."""
         k1 = self.velocity(at, t)
-        k2 = self.velocity(self._moved(at, k1, t, h / 2, k1.images), t + h / 2, k1.drift)
-        k3 = self.velocity(self._moved(at, k2, t, h / 2, k2.images), t + h / 2, k1.drift)
-        k4 = self.velocity(self._moved(at, k3, t, h, k3.images), t + h, k1.drift)
-        mean = k1._replace(
-            dz=(k1.dz + 2 * k2.dz + 2 * k3.dz + k4.dz) / 6, dnu=(k1.dnu + 2 * k2.dnu + 2 * k3.dnu + k4.dnu) / 6
-        )
-        return self._moved(at, mean, t, h, torch.cat([k2.images, k3.images], 1) / math.sqrt(2))
+        k2 = self.velocity(self._moved(at, k1.ds, t, h / 2, k1.images), t + h / 2, k1.half)
+        k3 = self.velocity(self._moved(at, k2.ds, t, h / 2, k2.images), t + h / 2, k1.half)
+        k4 = self.velocity(self._moved(at, k3.ds, t, h, k3.images), t + h, k1.half)
+        ds = (k1.ds + 2 * k2.ds + 2 * k3.ds + k4.ds) / 6
+        return self._moved(at, ds, t, h, torch.cat([k2.images, k3.images], 1) / math.sqrt(2))
 
-    def velocity(self, at: Point, t: float, drift: Tensor | None = None) -> Velocity:
-        """The covariance's right-hand side at a point, time t, for a ``drift`` d ``[n]``, or E/2 of A's columns."""
+    def velocity(self, at: Point, t: float, half: Tensor | None = None) -> Velocity:
+        """The covariance's right-hand side at a point, time t, for a ``half`` = (E, N)/2, or that of A's columns."""
         z, columns, nu = at
         n = len(z)
-        known = list(columns.T) if drift is None else [*columns.T, drift]
+        known = list(columns.T) if half is None else [*columns.T, half[:n]]
         here, bends = self._bends(z, known, nu, t)
-        if drift is None:
-            drift = (here + sum(bend.even for bend in bends))[:n] / 2
-            bends += self._bends(z, [drift], nu, t, here)[1]
-        mean = here + sum(bend.even for bend in bends)
-        images = torch.stack([bend.odd[:n] for bend in bends], 1)
-        return Velocity(mean[:n] + bends[-1].behind[:n], mean[n:], images, drift)
+        if half is None:
+            half = (here.increment + sum(bend.even for bend in bends)) / 2
+            bends += self._bends(z, [half[:n]], nu, t, here)[1]
+        mean = here.increment + sum(bend.even for bend in bends)
+        images = torch.stack([bend.odd[:n] for bend in bends], 1)  # of (2)
+        earlier = self.dynamics.increment_along(  # of (3); rounding must not make nu negative
+            z - half[:n], (nu - half[n:]).clamp(min=0), here.gradient + bends[-1].behind, t - 1 / 2
+        )
+        return Velocity(mean + earlier - here.increment, images, half)
 
     def _bends(
-        self, z: Tensor, columns: list[Tensor], nu: Tensor, t: float, here: Tensor | None = None
-    ) -> tuple[Tensor, list[Bend]]:
+        self, z: Tensor, columns: list[Tensor], nu: Tensor, t: float, here: Centre | None = None
+    ) -> tuple[Centre, list[Bend]]:
         """The increment ``here`` at z, unless it is known, and what each column does to it.
 
         A column that is too short for a difference is lengthened; what it would have added is scaled back.
@@ -193,34 +212,46 @@ class RodFlow(Flow):
         long = [bool(self.dynamics.weights(column).norm() > least) for column in columns]
         points = [z] if here is None else []
         points += [z - end for end in ends] + [z + end for end, both in zip(ends, long, strict=True) if both]
-        found = iter(self.dynamics.increments([(point, nu) for point in points], t))
+        gradients = self.dynamics.gradients(points)
+        found = iter(
+            Centre(self.dynamics.increment_along(point, nu, gradient, t), gradient)
+            for point, gradient in zip(points, gradients, strict=True)
+        )
         here = next(found) if here is None else here
-        behind = [next(found) - here for _ in ends]
+        behind = [next(found) for _ in ends]
         bends = []
-        for minus, both, stretch in zip(behind, long, stretches, strict=True):
-            plus = next(found) - here if both else -minus
-            bends.append(Bend((plus + minus) / (2 * stretch**2), (plus - minus) / (2 * stretch), minus / stretch))
+        for end, both, stretch in zip(behind, long, stretches, strict=True):
+            minus = end.increment - here.increment
+            plus = next(found).increment - here.increment if both else -minus
+            even, odd = (plus + minus) / (2 * stretch**2), (plus - minus) / (2 * stretch)
+            bends.append(Bend(even, odd, (end.gradient - here.gradient) / stretch))
         return here, bends
 
-    def _moved(self, at: Point, v: Velocity, t: float, h: float, images: Tensor) -> Point:
-        """The point a time h after ``at`` along v, with columns that ``images [n, *]`` feed."""
-        nu = at.nu + h * v.dnu
+    def _moved(self, at: Point, ds: Tensor, t: float, h: float, images: Tensor) -> Point:
+        """The point a time h after ``at`` along ds, the velocity of (z̄, nu), with columns fed by ``images [n, *]``."""
+        dz, dnu = torch.tensor_split(ds, [len(at.z)])
+        nu = at.nu + h * dnu
         scale = self.dynamics.metric(nu, t + h, at.z)[:, None]
         grown = torch.cat([math.exp(-h) * at.columns, math.sqrt(-math.expm1(-2 * h) / 4) * images], 1)
-        return Point(at.z + h * v.dz, truncate(grown, scale, at.columns.shape[1]), nu)
+        return Point(at.z + h * dz, truncate(grown, scale, at.columns.shape[1]), nu)
 
     def one_column(self, t: float | Tensor, y: Tensor) -> Tensor:
         """dy/dt of the closure with one column."""
         z, columns, nu = self.point(y)
-        delta = columns[:, 0]
-        (plus, along_plus), (minus, along_minus) = (self.dynamics.linearise(z + end, nu, t) for end in (delta, -delta))
-        mean, fixed = (plus + minus) / 2, torch.zeros_like(nu)
-        (plus, _), (minus, _), (dz, dnu) = (torch.tensor_split(part, [len(z)]) for part in (plus, minus, mean))
-        change = along_plus(dz, fixed) + along_minus(dz, fixed)
-        dz = dz - change[: len(z)] / 4
+        n, delta = len(z), columns[:, 0]
+        ends = [z + delta, z - delta]
+        plus, minus = (self.dynamics.linearise(end, nu, t) for end in ends)
+        mean = (plus.increment + minus.increment) / 2
+        dz, dnu = torch.tensor_split(mean, [n])
+        fixed, half = torch.zeros_like(nu), (nu - dnu / 2).clamp(min=0)
+        earlier = sum(
+            self.dynamics.increment_along(end, half, at.gradient, t - 1 / 2)
+            for end, at in zip(ends, (plus, minus), strict=True)
+        )
+        ds = earlier / 2 - (plus.along(dz, fixed) + minus.along(dz, fixed)) / 4
         scale = self.dynamics.metric(nu, t, z)
-        ddelta = rank_one_projection(scale * plus, scale * minus, scale * delta) / scale
-        return torch.cat([dz, ddelta, dnu])
+        ddelta = rank_one_projection(scale * plus.increment[:n], scale * minus.increment[:n], scale * delta) / scale
+        return torch.cat([ds[:n], ddelta, ds[n:]])
 
 
 def truncate(columns: Tensor, scale: Tensor, rank: int) -> Tensor:

@@ -57,8 +57,8 @@ class Twin(Flow):
     def centre(self, y: Tensor) -> State:
         return midpoint(*self._states(y))
 
-    def rod(self, y: Tensor) -> Tensor:
-        return self._states(y)[1].w - self.centre(y).w
+    def oscillation(self, y: Tensor) -> Tensor:
+        return (self._states(y)[1].w - self.centre(y).w)[:, None]
 
     def _states(self, y: Tensor) -> list[State]:
         return [self.dynamics.state(*self.layout.split(part)) for part in y.chunk(3)]

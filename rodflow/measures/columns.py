@@ -22,6 +22,8 @@ SERIES_COLUMNS = [
     "loss",
     "predicted_loss",
     "discrete_loss",
+    "predicted_squared_gradient",
+    "discrete_squared_gradient",
     "sharpness",
     "discrete_sharpness",
     "rod_length",

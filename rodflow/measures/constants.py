@@ -4,6 +4,10 @@ EDGE = 0.9
 """A run is in its edge window where its effective sharpness is at least this share of the threshold."""
 BEFORE_EDGE = 0.8
 """Below this share of the threshold a record counts as before the edge."""
+NEARER = 5.0
+"""Before the edge a flow of second order is at least so many times nearer to the run than the stable flow, or something
+is wrong with it.
+"""
 ONSET = 0.1
 """The oscillation has set in where its part along the sharpest direction first exceeds this share of its largest."""
 STUDY_ONSET = 0.01

@@ -121,7 +121,12 @@ def checked(x: Any, y: Any, key: str, value: object) -> tuple[np.ndarray, np.nda
 
 
 def select(
-    x: np.ndarray, y: np.ndarray, examples: int, classes: list[int] | None = None, normalise: bool = True
+    x: np.ndarray,
+    y: np.ndarray,
+    examples: int,
+    classes: list[int] | None = None,
+    normalise: bool = True,
+    random_labels: float = 0.0,
 ) -> Examples:
     """The first ``examples``, prepared. Labels, which are whole numbers y ``[n]``, become 0, 1, ... in the order of
     ``classes``, of which alone examples are taken; other targets become ``[n, k]`` float64.
@@ -130,10 +135,14 @@ def select(
     ``[n, height, width]`` as a whole, get mean 0 and deviation 1 over the chosen examples; a constant becomes 0. Not
     normalised, inputs of signed whole numbers stay such (tokens); all others are float64.
 
-    Raises: ``InvalidInput`` for a class that does not occur, classes of targets that are no labels, or fewer examples
-    than asked for.
+    About a share ``random_labels`` of the chosen examples get a label drawn from all classes alike, the same each time.
+
+    Raises: ``InvalidInput`` for a class that does not occur, classes or random labels of targets that are no labels, or
+    fewer examples than asked for.
     """
     labelled = y.ndim == 1 and y.dtype.kind in "iub"
+    if random_labels and not labelled:
+        raise InvalidInput("data.random_labels", random_labels, "0: these targets are no labels")
     if classes is not None and not labelled:
         raise InvalidInput("data.classes", classes, "null: these targets are no labels")
     present = sorted(set(y.astype(np.int64).tolist())) if labelled else []
@@ -152,5 +161,9 @@ def select(
         x = (x - mean) / np.maximum(deviation, 1e-12)
     if labelled:
         place = {label: i for i, label in enumerate(wanted)}
-        return Examples(x, np.array([place[int(label)] for label in y[chosen]], dtype=np.int64), len(wanted))
+        labels = np.array([place[int(label)] for label in y[chosen]], dtype=np.int64)
+        random = np.random.default_rng(0)
+        drawn = random.random(examples) < random_labels
+        labels[drawn] = random.integers(0, len(wanted), drawn.sum())
+        return Examples(x, labels, len(wanted))
     return Examples(x, y[chosen].astype(np.float64).reshape(len(chosen), -1), 0)

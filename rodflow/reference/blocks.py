@@ -58,7 +58,6 @@ IDEAS = {
     "twin": "no model: the run again with other rounding errors, the floor",
     "second_twin": "a second twin",
     "central": "the smallest covariance that holds the sharpness at the threshold",
-    "central_unit_step": "central flow in steps of one unit: sharpness held at the threshold",
     "central_momentum": "central flow in phase space; experimental",
     "edge": "centre, direction and length of one oscillation",
     "edge_unit_step": "edge flow in steps of one unit: centre and one oscillation",

@@ -35,7 +35,7 @@ COLOURS = 256
 def collect(config: Config, results: Path, output: Path) -> None:
     """Put what is worth keeping of the run below ``results`` into the folder ``output``, in place of an earlier one.
 
-    The same results give the same bytes. No file tells where on a machine anything lay.
+    Folders of ``output`` that are references themselves stay. The same results give the same bytes. No file tells where on a machine anything lay.
 
     Raises: ``InvalidInput`` if the run is not finished, was made with other settings, or takes more than
     ``LARGEST_FOLDER`` bytes, or if ``output`` holds anything else; then what was there is as it was.
@@ -67,6 +67,8 @@ def collect(config: Config, results: Path, output: Path) -> None:
         if size > LARGEST_FOLDER:
             allowed = f"at most {LARGEST_FOLDER}, which all who clone the project get"
             raise InvalidInput("reference", f"{size} bytes", allowed)
+        for other in output.glob("*/cells.csv"):
+            shutil.copytree(other.parent, folder / other.parent.name)
 
 
 def _digest_of_images(file: Path) -> str:

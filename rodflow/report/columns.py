@@ -11,7 +11,7 @@ from rodflow.measures.columns import (
     STEP_COLUMNS,
     STUDY_COLUMNS,
 )
-from rodflow.measures.constants import BEFORE_EDGE, EDGE, ONSET, STUDY_ONSET
+from rodflow.measures.constants import BEFORE_EDGE, EDGE, NEARER, ONSET, STUDY_ONSET
 
 SERIES = {
     "records": RECORD_COLUMNS,
@@ -91,8 +91,12 @@ OWN = {
         "relative_error_before_edge": (
             f"largest error over displacement before the run first has {BEFORE_EDGE} of the threshold"
         ),
+        "ratio_to_stable_before_edge": (
+            f"that of the stable flow over it: below {NEARER:g} something is wrong with a flow of second order"
+        ),
         "sharpness_ratio": "median effective sharpness in the edge window, the flow's over the run's",
-        "predicted_loss_ratio": "median there of the mean loss of both rod ends over the run's loss, mean of two steps",
+        "predicted_loss_ratio": "median there of the predicted loss over the run's loss, mean of two steps",
+        "predicted_squared_gradient_ratio": "the same of the squared norm of the gradient",
         "rod_length_ratio": "median there of rod length over the run's oscillation",
         "alignment_sharpest": "median there of the absolute cosine of rod and sharpest direction",
         "alignment_oscillation": "median there of the absolute cosine of rod and the run's oscillation",
@@ -124,8 +128,10 @@ OWN = {
         "displacement": "how far the run's midpoint is from where it was at the flows' start",
         "relative_error": "`error` over `displacement`",
         "loss": "loss at the centre",
-        "predicted_loss": "mean loss of both ends of the rod, or that of the centre without a rod",
+        "predicted_loss": "mean loss over the oscillation: that of the centre and what each column's two ends add",
         "discrete_loss": "the run's loss, mean of this step and the next",
+        "predicted_squared_gradient": "squared norm of the gradient, averaged over the oscillation likewise",
+        "discrete_squared_gradient": "the run's, mean of this step and the next",
         "discrete_sharpness": "the run's effective sharpness at its midpoint",
         "rod_along_sharpest": "length of the rod along the sharpest direction at the centre, in the metric of P",
         "alignment_sharpest": "absolute cosine of rod and sharpest direction, in the metric of P",

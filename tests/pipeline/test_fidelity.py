@@ -13,7 +13,7 @@ from helpers.summaries import run_summary
 from rodflow.catalogue import FLOWS
 from rodflow.flows.integrate import integrate
 from rodflow.measures.constants import ONSET
-from rodflow.measures.fidelity import FIDELITY_COLUMNS, fidelity, fidelity_row
+from rodflow.measures.fidelity import FIDELITY_COLUMNS, far_before_edge, fidelity, fidelity_row
 from rodflow.problems.networks import digits
 from rodflow.report.figures import fidelity as figure
 from rodflow.report.figures.style import save
@@ -45,6 +45,8 @@ def series():
             "discrete_sharpness": run["sharpness"],
             "sharpness": 1.1 * run["sharpness"],
             "predicted_loss": 0.9,
+            "predicted_squared_gradient": 0.4,
+            "discrete_squared_gradient": 0.5,
             "discrete_loss": 0.6,
             "rod_length": 0.1,
             "oscillation": 0.2,
@@ -61,6 +63,7 @@ def test_a_row_by_hand():
     assert row["relative_error_before_edge"] == pytest.approx(0.5)  # at step 50; the first record does not count
     assert row["sharpness_ratio"] == pytest.approx(1.1)
     assert row["predicted_loss_ratio"] == pytest.approx(1.5)
+    assert row["predicted_squared_gradient_ratio"] == pytest.approx(0.8)
     assert row["rod_length_ratio"] == pytest.approx(0.5)
     assert (row["alignment_sharpest"], row["alignment_oscillation"]) == pytest.approx((0.7, 0.8))
     assert (row["discrete_onset_step"], row["onset_step"]) == (70, 80)
@@ -72,6 +75,22 @@ def test_a_flow_without_a_rod_has_no_onset():
     table = fidelity([fidelity_row(frame, ERRORS, records(), RUN)])
     assert table["onset_step"].isna().all() and table["discrete_onset_step"].tolist() == [70]
     assert "| rod | 1 | 0.5 | 0 | 1.500 | – | – |" in fidelity_in_brief(table)
+
+
+def test_a_flow_of_second_order_has_to_be_nearer_before_the_edge():
+    """Over the stable flow of its own cell; a flow of first order may be as far."""
+    rows = []
+    for seed, share in ((0, 0.1), (1, 0.5)):
+        for flow in ("stable", "rod", "central"):
+            frame = series()
+            frame["relative_error"] *= share if flow == "rod" else 1.0
+            rows.append(fidelity_row(frame, ERRORS | {"flow": flow, "seed": seed}, records(), RUN))
+    table = fidelity(rows)
+    assert table["ratio_to_stable_before_edge"].tolist() == pytest.approx([1, 10, 1, 1, 2, 1])
+    said = far_before_edge(table)
+    assert len(said) == 1 and said[0].startswith("mlp-gd-seed1: before the edge rod is 2 times nearer")
+    without = fidelity(rows[1:2])
+    assert without["ratio_to_stable_before_edge"].isna().all() and far_before_edge(without) == []
 
 
 def test_it_counts_onsets_within_a_tenth():

@@ -135,7 +135,7 @@ def test_a_changed_statement_counts_for_what_uses_it(package, file, what):
 
 @pytest.mark.parametrize(("kind", "name"), [("settings", "order"), ("solver", "step")])
 def test_a_catalogues_settings_count_for_their_own_flow(package, monkeypatch, kind, name):
-    flow = {"settings": "stable_corrected", "solver": "central_unit_step"}[kind]
+    flow = {"settings": "stable_corrected", "solver": "edge_unit_step"}[kind]
     before = flow_code(CONFIG, CELL, flow), flow_code(CONFIG, CELL, "stable")
     forget()
     monkeypatch.setitem(getattr(provenance.FLOWS.entries[flow], kind), name, 3)

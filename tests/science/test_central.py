@@ -123,7 +123,7 @@ def test_velocities_are_the_published_ones(name, fine):
         dw, columns, dnu = flow.velocity(t, state.w, state.nu)
         sigma, hessian, gradient = columns @ columns.T, hessian_of(state.w), torch.func.grad(loss)(state.w)
         push = torch.func.grad(lambda w, sigma=sigma, hessian_of=hessian_of: (hessian_of(w) * sigma).sum())(state.w)
-        close(dw, -ours.learning_rate / ours.preconditioner(state.nu, t) * (gradient + push / 2), rtol=1e-6)
+        close(dw, -ours.learning_rate / ours.preconditioner(state.nu, t + 1) * (gradient + push / 2), rtol=1e-6)
         of_gradients = torch.diag(hessian @ sigma @ hessian) + gradient**2
         if name == "scalar_rmsprop":
             of_gradients = of_gradients.sum().reshape(1)
@@ -146,7 +146,7 @@ def test_several_directions_meet_the_conditions(name, fine):
         dw = dz[: len(state.w)]
 
         def scaled(s, ours=ours, state=state, dw=dw, dnu=dnu, t=t, hessian=hessian):
-            p = ours.preconditioner(state.nu + s * dnu, t + s).expand(len(dw)).sqrt()
+            p = ours.preconditioner(state.nu + s * dnu, t + 1 + s).expand(len(dw)).sqrt()
             return ours.learning_rate * hessian(state.w + s * dw) / torch.outer(p, p)
 
         values, v = torch.linalg.eigh(scaled(0))
@@ -156,7 +156,7 @@ def test_several_directions_meet_the_conditions(name, fine):
         s = min(1e-3, 1e-4 / float(dw.norm()))
         velocity = v.T @ (scaled(s) - scaled(-s)) @ v / (2 * s)
         pull = relaxation * torch.diag(ours.threshold - values)
-        root = v * ours.preconditioner(state.nu, t).expand(len(dw)).sqrt()[:, None]
+        root = v * ours.preconditioner(state.nu, t + 1).expand(len(dw)).sqrt()[:, None]
         x, z = root.T @ columns @ columns.T @ root, pull - velocity
         size = float(velocity.norm() + pull.norm())
         assert float(torch.linalg.eigvalsh(z)[0]) > -2e-3 * size
@@ -204,11 +204,13 @@ def test_valley_is_held_at_the_edge():
     [("gd", 0.2, torch.float32), ("gd", 0.2, torch.float64), ("rmsprop", 2e-3, torch.float64)],
 )
 def test_network_is_held_at_the_edge(name, learning_rate, dtype):
-    """Within 1% at every record from the entry on, both precisions."""
+    """Within 1% at every record from the entry on, both precisions. (In unit steps it is 10% low: the run learns so
+    fast that the sharpness rises from 0.6 to 1.2 thresholds in 20 steps.)
+    """
     problem = rf.problems.digits("mlp", 50, sizes={"widths": (8,)}, dtype=dtype, device="cpu")
     ours = optimizer(name, learning_rate)
     run = train(problem.objective, ours, problem.w0, 120, record_interval=20)
-    flow = CentralFlow(problem.objective, ours)
+    flow = CentralFlow(problem.objective, ours, Solver("midpoint", step=0.5))
     result = integrate(flow, run.window(20), 100, 20, reference=run, sharpness_tolerance=1e-3)
     late = result.series[result.series["step"] >= 60]
     assert late["sharpness"].to_numpy() == pytest.approx(2.0, rel=0.01)
@@ -298,7 +300,7 @@ def test_more_critical_directions_than_tracked_are_counted():
         flow = CentralFlow(objective, optimizer("gd", 0.5), directions=directions)
         flow.advance(flow.start(rod_window(torch.zeros(8).double(), torch.zeros(8).double())), 0.0, 1.0)
         counts.append(flow.crowded)
-    assert counts == [4, 0]
+    assert counts == [2, 0]
 
 
 def test_cost_counts_third_derivatives(fine):
@@ -309,7 +311,7 @@ def test_cost_counts_third_derivatives(fine):
     before = objective.cost.copy()
     flow.advance(y, 0.0, 1.0)
     spent = objective.cost - before
-    assert (spent.gradients, spent.hessian_vector_products) == (4, 4 * (2 + 3))
+    assert (spent.gradients, spent.hessian_vector_products) == (2, 2 * (2 + 3))
 
 
 @pytest.mark.parametrize(

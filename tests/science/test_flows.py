@@ -55,7 +55,7 @@ def test_increment_and_its_jacobian(name):
     dynamics = Dynamics(net.objective(), ours)
     state, t = run_states(net.objective(), ours, net.w0, 4)[3], 3.5
     z, v = phase(state), random(len(phase(state)))
-    increment, product = dynamics.linearise(z, state.nu, t)
+    increment, product, _ = dynamics.linearise(z, state.nu, t)
     expected = ours.increment(state, torch.func.grad(net.loss)(state.w), t)
     close(increment, torch.cat(expected))
     close(dynamics.increment(z, state.nu, t), increment)
@@ -72,7 +72,7 @@ def test_weight_without_gradient_has_a_jacobian(name):
     objective, ours = Objective(lambda w: w[0] ** 2 / 2), optimizer(name)
     state = run_states(objective, ours, vector(1, 5), 3)[2]
     dynamics = Dynamics(objective, ours)
-    increment, product = dynamics.linearise(phase(state), state.nu, 2)
+    increment, product, _ = dynamics.linearise(phase(state), state.nu, 2)
     v, fixed = torch.ones_like(phase(state)), torch.zeros_like(state.nu)
     assert increment[1] == 0
     assert product(v, fixed).isfinite().all()

@@ -116,7 +116,7 @@ def test_one_column_is_the_printed_formula():
 def one_column_of_the_covariance(net, lr, a):
     """The covariance's velocity at z with all of Σ in the column a, none of it apart as the drift's."""
     flow = RodFlow(net.objective(), optimizer("gd", lr), columns=1)
-    return lambda z: flow.velocity(Point(z, a[:, None], z.new_zeros(0)), 0.5, drift=torch.zeros_like(z))
+    return lambda z: flow.velocity(Point(z, a[:, None], z.new_zeros(0)), 0.5, torch.zeros_like(z))
 
 
 def test_covariance_of_one_column_is_the_printed_formula():
@@ -124,8 +124,8 @@ def test_covariance_of_one_column_is_the_printed_formula():
     net, lr = network(), 0.3
     z, a = net.w0, 0.1 * random(len(net.w0))
     velocity = one_column_of_the_covariance(net, lr, a)
-    mean, odd = velocity(z).dz, velocity(z).images[:, 0]
-    correction = central_difference(lambda z: velocity(z).dz, z, -mean / 2)
+    mean, odd = velocity(z).ds, velocity(z).images[:, 0]
+    correction = central_difference(lambda z: velocity(z).ds, z, -mean / 2)
     dz, source = printed(net, lr, z, a)
     close(mean + correction, dz, rtol=1e-10, atol=1e-10 * float(dz.norm()))
     close((torch.outer(mean, mean) + torch.outer(odd, odd)) / 2, source)
@@ -138,7 +138,7 @@ def test_the_correction_without_hessians_is_the_printed_one_to_its_order():
     for lr in (0.04, 0.02, 0.01):
         a = lr * random(len(z))
         flow = RodFlow(net.objective(), optimizer("gd", lr), columns=1)
-        mean = one_column_of_the_covariance(net, lr, a)(z).dz
+        mean = one_column_of_the_covariance(net, lr, a)(z).ds
         behind = flow.dynamics.increment(z - mean / 2, z[:0], 0.5) - flow.dynamics.increment(z, z[:0], 0.5)
         errors.append(float((mean + behind - printed(net, lr, z, a)[0]).norm()))
     assert slope(errors) == pytest.approx(3, abs=0.2)
@@ -151,27 +151,27 @@ def test_velocity_is_corrected_by_the_end_of_the_drifts_column():
     z = vector(1.0, -1.0, 2.0)
     v = flow.velocity(Point(z, torch.zeros(3, 2).double(), z.new_zeros(0)), 0.5)
     step = -0.4 * hessian @ z
-    close(v.drift, step / 2)
-    close(v.dz, step + 0.4 * hessian @ step / 2)
+    close(v.half, step / 2)
+    close(v.ds, step + 0.4 * hessian @ step / 2)
 
 
 @pytest.mark.parametrize("name", ["gd", "heavy_ball", "rmsprop", "nadam"])
 def test_a_column_adds_what_it_bends(name):
-    """Each of two columns by itself, whatever the optimizer; nu goes along."""
+    """Each of two columns by itself, whatever the optimizer; nu goes along. Then the step of half a step earlier."""
     net, ours = network(), optimizer(name)
     flow = RodFlow(net.objective(), ours)
     state = ours.step(ours.init(net.w0), net.objective().gradient(net.w0), 0)
     z, n = phase(state), len(phase(state))
     columns, drift = 0.05 * random(n, 2, seed=3), 0.01 * random(n, seed=4)
+    of_nu = 0.1 * state.nu
 
     def increment(z):
         return flow.dynamics.increment(z, state.nu, 1.5)
 
-    v = flow.velocity(Point(z, columns, state.nu), 1.5, drift)
+    v = flow.velocity(Point(z, columns, state.nu), 1.5, torch.cat([drift, of_nu]))
     mean = increment(z) + sum((increment(z + a) + increment(z - a)) / 2 - increment(z) for a in (*columns.T, drift))
     odd = [(increment(z + a) - increment(z - a))[:n] / 2 for a in (*columns.T, drift)]
-    close(v.dz, mean[:n] + (increment(z - drift) - increment(z))[:n])
-    close(v.dnu, mean[n:])
+    close(v.ds, mean + flow.dynamics.increment(z - drift, state.nu - of_nu, 1.0) - increment(z))
     close(v.images, torch.stack(odd, 1))
 
 
@@ -201,14 +201,17 @@ def test_one_column_in_phase_space(name):
     flow.layout = Layout.of(z, delta, nu)
     dz, ddelta, dnu = flow.layout.split(flow.one_column(t, pack(z, delta, nu)))
 
-    def increment(z):
+    def increment(z, nu=nu, t=t):
         after = ours.increment(State(z[:3], z[3:], nu), landscape.gradient(z[:3]), t)
         return torch.cat([after.w, after.m]), after.nu
 
     (plus, nu_plus), (minus, nu_minus) = increment(z + delta), increment(z - delta)
-    jacobian = torch.func.jacrev(lambda z: increment(z)[0])
-    close(dz, (plus + minus) / 2 - (jacobian(z + delta) + jacobian(z - delta)) @ (plus + minus) / 8)
-    close(dnu, (nu_plus + nu_minus) / 2)
+    jacobian = torch.func.jacrev(lambda z: torch.cat(increment(z)))
+    change = (jacobian(z + delta) + jacobian(z - delta)) @ (plus + minus) / 8
+    # nu and time half a step earlier, at either end
+    half = nu - (nu_plus + nu_minus) / 4
+    earlier = [torch.cat(increment(end, half, t - 1 / 2)) for end in (z + delta, z - delta)]
+    close(torch.cat([dz, dnu]), (earlier[0] + earlier[1]) / 2 - change)
     p = ours.preconditioner(nu, t).expand(3).sqrt()
     scale = torch.cat([p, 0.3 / p]) if momentum else p
     close(ddelta, dense_projection(plus, minus, delta, scale), rtol=1e-8)
@@ -264,14 +267,15 @@ def dense_flow(increment, scale, z, sigma, nu, t0, t1, apart):
         values, vectors = np.linalg.eigh(s[:, None] * sigma * s)
         columns = list((vectors * np.sqrt(values.clip(min=0)) / s[:, None]).T)
         mean, images = act(z, nu, t, columns)
+        half = mean / 2
+        back = (z - half[:n], nu - half[n:], t - 1 / 2)
         if apart:
-            d = mean[:n] / 2
-            mean, images = act(z, nu, t, [*columns, d])
-            dz = mean[:n] + (increment(z - d, nu, t) - increment(z, nu, t))[:n]
+            mean, images = act(z, nu, t, [*columns, half[:n]])
+            ds = mean + increment(*back) - increment(z, nu, t)
         else:
-            dz = act(z - mean[:n] / 2, nu, t, columns)[0][:n]
+            ds = act(*back, columns)[0]
             images.append(mean[:n])
-        return np.r_[dz, (sum(np.outer(o, o) for o in images) / 2 - 2 * sigma).ravel(), mean[n:]]
+        return np.r_[ds[:n], (sum(np.outer(o, o) for o in images) / 2 - 2 * sigma).ravel(), ds[n:]]
 
     y = solve_ivp(field, (t0, t1), np.r_[z, sigma.ravel(), nu], "DOP853", rtol=1e-9, atol=1e-12).y[:, -1]
     return Dense(y[:n], y[n : n + n * n].reshape(n, n), y[n + n * n :])

@@ -1,4 +1,5 @@
-# The reference, a finished run in a small folder that is committed; and two of its cells run again. Not part of `all`.
+# The reference, a finished run in a small folder that is committed, other runs in folders of it; and two of its cells run
+# again. Not part of `all`.
 # Neither rule has an output: Snakemake removes a failed job's, and here that would be what is committed or what disagrees.
 
 
@@ -19,8 +20,10 @@ rule reference:
     params:
         config=config_file,
         results=results_of,
+        output="reference" if CONFIG.run == "reference" else f"reference/{CONFIG.run}",
     shell:
-        "python -m rodflow reference --config {params.config} --results {params.results} --output reference" " 2> {log}"
+        "python -m rodflow reference --config {params.config} --results {params.results} --output {params.output}"
+        " 2> {log}"
 
 
 rule:

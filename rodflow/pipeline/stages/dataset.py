@@ -27,7 +27,7 @@ def prepare(config: Config, output: Path) -> None:
     """
     begun = time.monotonic()
     data = config.data
-    chosen = datasets.select(*read(config), data.examples, data.classes, data.normalise)
+    chosen = datasets.select(*read(config), data.examples, data.classes, data.normalise, data.random_labels)
     write_examples(output, chosen.x, chosen.y, chosen.classes)
     digest = hashlib.sha256(chosen.x.tobytes() + chosen.y.tobytes()).hexdigest()
     made = provenance(config.data_settings, time.monotonic() - begun)

@@ -85,7 +85,7 @@ def flow_rows(flow: Flow, window: Window, times: range) -> tuple[pd.DataFrame, i
     observe = Observer(flow, Curvature(flow.dynamics.objective))
 
     def row(t: float, state: State, rod: Tensor | None) -> list[float]:
-        centre, seen = state.w, observe(t, state, rod)
+        centre, seen = state.w, observe(t, state, None if rod is None else rod[:, None])
         ends = torch.full((4,), float("nan")) if rod is None else torch.cat([centre + rod, centre - rod])
         return [*centre.tolist(), *ends.tolist(), seen["predicted_loss"], seen["sharpness"]]
 

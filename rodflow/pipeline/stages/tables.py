@@ -13,7 +13,7 @@ from rodflow.errors import cut
 from rodflow.jobs.files import read_table, write_json, write_table, write_text
 from rodflow.measures.comparison import comparison
 from rodflow.measures.errors import cell_rows, errors
-from rodflow.measures.fidelity import fidelity, fidelity_row
+from rodflow.measures.fidelity import far_before_edge, fidelity, fidelity_row
 from rodflow.measures.missing import in_words, inventory, marked, present
 from rodflow.measures.thresholds import off_the_edge, threshold_row, thresholds
 from rodflow.pipeline.finished import found, missing
@@ -55,10 +55,11 @@ def aggregate(config: Config, results: Path, incomplete: bool = False) -> None:
     write_table(folder / "comparison.csv", comparison_table)
     files, compared = missing(config, there, results), present(comparison_table)
     parts = [listed(error_table, files, results)] if files else []
-    said = off_the_edge(present(threshold_table))
-    parts += (
-        [markdown.table([{"cells that are not gently at their edge": line} for line in said]) + "\n"] if said else []
-    )
+    for title, said in (
+        ("cells that are not gently at their edge", off_the_edge(present(threshold_table))),
+        ("flows that are not as near to their run before the edge as they should be", far_before_edge(fidelity_table)),
+    ):
+        parts += [markdown.table([{title: line} for line in said]) + "\n"] if said else []
     parts += [errors_in_brief(present(error_table), present(threshold_table))]
     parts += [fidelity_in_brief(present(fidelity_table))]
     parts += [comparison_in_brief(compared)] if len(compared) else []
@@ -68,13 +69,15 @@ def aggregate(config: Config, results: Path, incomplete: bool = False) -> None:
 
 
 def warned(results: Path) -> list[str]:
-    """What the tables below ``results`` say of cells that are not gently at their edge, for the console at a run's end:
-    a line each, and one that names the command which looks for better learning rates.
+    """What the tables below ``results`` say of cells that are not gently at their edge, and of flows that are too far
+    from their run before it, for the console at a run's end: a line each, and one that names the command which looks
+    for better learning rates.
     """
-    table = results / "tables" / "thresholds.csv"
+    table, nearness = (results / "tables" / f"{name}.csv" for name in ("thresholds", "fidelity"))
     said = off_the_edge(present(read_table(table))) if table.exists() else []
-    command = f"rodflow scan --config {results / 'config.yaml'}"
-    return [*said, f"`{command}` looks for learning rates at which they are"] if said else []
+    if said:
+        said.append(f"`rodflow scan --config {results / 'config.yaml'}` looks for learning rates at which they are")
+    return [*said, *(far_before_edge(present(read_table(nearness))) if nearness.exists() else [])]
 
 
 def listed(errors: pd.DataFrame, files: Iterable[Path], results: Path) -> str:

@@ -1,0 +1,73 @@
+"""Before the edge a flow of second order is far nearer to the run than the stable flow, for each optimizer and loss."""
+
+import pytest
+import torch
+from helpers.problems import optimizer
+
+import rodflow as rf
+from rodflow.catalogue import FLOWS, OPTIMIZERS, models
+from rodflow.flows.rod import RodFlow
+from rodflow.measures.constants import BEFORE_EDGE, NEARER
+
+SECOND_ORDER = [name for name, entry in FLOWS.entries.items() if entry.second_order]
+RATES = {
+    "gd": 0.04,
+    "heavy_ball": 1.0,
+    "nesterov": 0.6,
+    "scalar_rmsprop": 5e-3,
+    "rmsprop": 6e-5,
+    "scalar_adam": 0.02,
+    "adam": 1e-3,
+    "scalar_nadam": 0.03,
+    "nadam": 2.5e-4,
+    "adamw": 1e-3,
+    "adagrad": 3e-3,
+    "qhm": 0.2,
+}
+"""Rates at which a run moves, and stays below its edge."""
+
+
+def relative_errors(name, loss, flows):
+    """The largest error over displacement of each of the ``flows``, over 40 steps of a run below its edge."""
+    problem = rf.problems.digits("mlp", 40, sizes={"widths": (8,)}, loss=loss, dtype=torch.float64, device="cpu")
+    ours = optimizer(name, RATES[name])
+    at = 20 + 2 * ours.transient  # ringing has died
+    run = rf.train(problem.objective, ours, problem.w0, at + 40, record_interval=10)
+    assert float(run.sharpness[at // 10 :, 0].max()) < BEFORE_EDGE * ours.threshold
+    worst = {}
+    for flow in flows:
+        made = FLOWS[flow](problem.objective, ours)
+        series = rf.integrate(made, run.window(at), 40, 10, reference=run).series
+        worst[flow] = float(series["relative_error"].iloc[1:].max())
+    return worst
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_flows_of_second_order_are_nearer_than_the_stable_flow(name, loss):
+    flows = [flow for flow in SECOND_ORDER if models(flow, name)]
+    worst = relative_errors(name, loss, ["stable", *flows])
+    stable = worst.pop("stable")
+    assert set(worst) >= {"rod", "rod_one_column", "stable_corrected", "drift_free_rod", "drift_free_rod_ode"}
+    assert {flow: stable / error for flow, error in worst.items() if stable / error < NEARER} == {}
+
+
+@pytest.mark.parametrize("taken_out", ["nu", "time"])
+def test_without_a_part_of_the_correction_rod_flow_is_no_nearer(taken_out, monkeypatch):
+    """A mutation: the earlier step of (3) with the second moment, or the time, of now."""
+    whole = relative_errors("rmsprop", "mse", ["stable", "rod"])
+    velocity = RodFlow.velocity
+
+    def without(self, at, t, half=None):
+        along = self.dynamics.increment_along
+
+        def now(z, nu, gradient, time):
+            return along(z, at.nu if taken_out == "nu" else nu, gradient, t if taken_out == "time" else time)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(self.dynamics, "increment_along", now)
+            return velocity(self, at, t, half)
+
+    monkeypatch.setattr(RodFlow, "velocity", without)
+    less = relative_errors("rmsprop", "mse", ["stable", "rod"])
+    assert whole["stable"] / whole["rod"] > NEARER > less["stable"] / less["rod"]
