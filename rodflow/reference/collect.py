@@ -35,7 +35,8 @@ COLOURS = 256
 def collect(config: Config, results: Path, output: Path) -> None:
     """Put what is worth keeping of the run below ``results`` into the folder ``output``, in place of an earlier one.
 
-    Folders of ``output`` that are references themselves stay. The same results give the same bytes. No file tells where on a machine anything lay.
+    Folders of ``output`` that are references themselves stay. The same results give the same bytes. No file tells where
+    on a machine anything lay.
 
     Raises: ``InvalidInput`` if the run is not finished, was made with other settings, or takes more than
     ``LARGEST_FOLDER`` bytes, or if ``output`` holds anything else; then what was there is as it was.

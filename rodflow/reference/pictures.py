@@ -18,7 +18,7 @@ from rodflow.pipeline.results import read_landscape
 from rodflow.pipeline.stages.animation import landscape_motion
 from rodflow.pipeline.stages.landscape import run_landscape
 from rodflow.report.cells import about_architecture
-from rodflow.report.figures import architecture, landscape
+from rodflow.report.figures import architecture, landscape, momentum
 from rodflow.report.figures.motion import save_gif
 from rodflow.report.figures.panels import PlottedCell
 from rodflow.report.figures.style import save
@@ -74,6 +74,11 @@ def draw_valley(_: Path, output: Path) -> None:
         save(landscape.draw(*read_landscape(results, "valley")), [output])
 
 
+def draw_momentum(_: Path, output: Path) -> None:
+    """How fast an oscillation dies with momentum, in the run and in the flows."""
+    save(momentum.draw(), [output])
+
+
 def move_valley(reference: Path, output: Path) -> None:
     """Gradient descent, rod flow and the stable flow in the valley, as an animation."""
     config = configuration.load(reference / "config.yaml").model_copy(update={"landscapes": ["valley"]})
@@ -85,6 +90,7 @@ PICTURES: dict[str, Callable[[Path, Path], None]] = {
     "mlp.png": draw_mlp,
     "valley.png": draw_valley,
     "valley.gif": move_valley,
+    "momentum.png": draw_momentum,
 }
 """The pictures by their name, drawn from the folder of the reference."""
 

@@ -1,12 +1,17 @@
 """Before the edge a flow of second order is far nearer to the run than the stable flow, for each optimizer and loss."""
 
+from functools import partial
+
 import pytest
 import torch
-from helpers.problems import optimizer
+from helpers.problems import bowl, optimizer, window
+from helpers.vectors import run_states, slope, vector
 
 import rodflow as rf
 from rodflow.catalogue import FLOWS, OPTIMIZERS, models
+from rodflow.flows.base import Solver
 from rodflow.flows.rod import RodFlow
+from rodflow.flows.stable import StableFlow
 from rodflow.measures.constants import BEFORE_EDGE, NEARER
 
 SECOND_ORDER = [name for name, entry in FLOWS.entries.items() if entry.second_order]
@@ -50,6 +55,35 @@ def test_flows_of_second_order_are_nearer_than_the_stable_flow(name, loss):
     stable = worst.pop("stable")
     assert set(worst) >= {"rod", "rod_one_column", "stable_corrected", "drift_free_rod", "drift_free_rod_ode"}
     assert {flow: stable / error for flow, error in worst.items() if stable / error < NEARER} == {}
+
+
+FINE = Solver("rk4", step=0.25)
+ORDERS = {
+    "stable": (partial(StableFlow, solver=FINE), 1),
+    "stable_corrected": (partial(StableFlow, solver=FINE, order=2), 2),
+    "rod": (RodFlow, 2),
+    "rod_one_column": (partial(RodFlow, solver=FINE, closure="one_column"), 2),
+}
+
+
+@pytest.mark.parametrize("flow", ORDERS)
+@pytest.mark.parametrize("name", ["rmsprop", "scalar_rmsprop", "adam", "scalar_nadam"])
+def test_error_before_the_edge_falls_as_the_square_of_the_rate(name, flow):
+    """On three weights, over the same way: rate and 1 - beta2 fall together, so that nu and its bias correction change
+    as fast along the way. The stable flow's error falls as the rate.
+    """
+    make, order = ORDERS[flow]
+    errors = []
+    for h in (0.04, 0.02, 0.01):
+        ours = optimizer(name, 0.5 * h, beta2=1 - h, beta1=0.5)
+        start, end = round(2 / h), round(5 / h)
+        states = run_states(bowl().objective, ours, vector(1.2, -0.8, 1.0), end + 2)
+        made = make(bowl().objective, ours)
+        y = made.start(window(states[start - 1 : start + 2], start))
+        y = made.advance(y, start + made.time_offset, end)
+        before, here, after = (state.w for state in states[end - 1 : end + 2])
+        errors.append(float((made.centre(y).w - (before + 2 * here + after) / 4).norm()))
+    assert slope(errors) == pytest.approx(order, abs=0.35)
 
 
 @pytest.mark.parametrize("taken_out", ["nu", "time"])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers.problems import network, optimizer, quadratic, rod_window, valley, window
 from helpers.vectors import close, random, run_states, slope, vector
+from scipy.integrate import solve_ivp
 
 import rodflow as rf
 from rodflow.errors import InvalidInput
@@ -163,6 +164,77 @@ def test_several_directions_meet_the_conditions(name, fine):
         assert abs(float((x * z).sum())) <= 2e-3 * size * float(x.norm())
         lengths.append(float(x.norm()))
     assert max(lengths) > 0
+
+
+SHARPNESS, SHARPENING, SLOPE = 4.0, 0.4, 0.3
+
+
+def explicit_field(scalar, lr, beta2, epsilon=1e-8):
+    """d(x, nu)/dt of RMSProp's central flow on (4 + x/2.5) y^2/2 - 0.3 x at y = 0, written out by hand.
+
+    There H = diag(0, 4 + x/2.5), the critical direction is y, and Sigma = sigma in its corner: what sigma needs to be
+    follows from dM/dt = relaxation (2 - M), which is linear in it.
+    """
+    forgets = (1 - beta2) / beta2
+
+    def field(t, state):
+        x, nu = state[0], state[1:]
+        kept = 1 - beta2 ** (t + 1)
+        root = np.sqrt(nu / kept)
+        p_x, p_y = root[0] + epsilon, root[-1] + epsilon
+        curvature = SHARPNESS + SHARPENING * x
+        m = lr * curvature / p_y
+        squares = np.array([SLOPE**2] if scalar else [SLOPE**2, 0.0])
+        dnu = forgets * (squares - nu)
+        dnu_of_sigma = forgets * np.array([curvature**2] if scalar else [0.0, curvature**2])
+        aging = nu[-1] * math.log(beta2) * beta2 ** (t + 1) / kept**2  # of nu/kept, by time alone
+        dlogp = (dnu[-1] / kept + aging) / (2 * root[-1] * p_y)
+        dlogp_of_sigma = dnu_of_sigma[-1] / kept / (2 * root[-1] * p_y)
+        dx, dx_of_sigma = lr / p_x * SLOPE, -lr / p_x * SHARPENING / 2
+        dm, dm_of_sigma = (
+            lr * SHARPENING * way / p_y - m * stiffer for way, stiffer in ((dx, dlogp), (dx_of_sigma, dlogp_of_sigma))
+        )
+        sigma = max(0.0, (dm - max(2 - m, -0.1)) / -dm_of_sigma) if m > 0.95 * 2 else 0.0
+        return np.r_[dx + sigma * dx_of_sigma, dnu + sigma * dnu_of_sigma]
+
+    return field
+
+
+@pytest.mark.parametrize(("scalar", "lr", "rod"), [(False, 0.02, 0.03), (True, 0.2, 0.05)])
+def test_central_flow_of_rmsprop_is_an_explicit_integration(scalar, lr, rod):
+    """To 1e-4 of the way in unit steps, from three states by hand, of which nu is taken after each step."""
+    beta2, at, steps = 0.95, 12, 60
+    ours = (rf.ScalarRMSProp if scalar else rf.RMSProp)(lr, beta2=beta2)
+    states, after = [], []
+    nu = np.array([0.04] if scalar else [0.04, 0.009])
+    for k in (-1, 0, 1):
+        x, y = 0.001 * k, (-1) ** k * rod
+        states.append(State(vector(x, y), vector(), torch.from_numpy(nu)))
+        squares = np.array([SHARPENING * y**2 / 2 - SLOPE, (SHARPNESS + SHARPENING * x) * y]) ** 2
+        nu = beta2 * nu + (1 - beta2) * (squares.sum(keepdims=True) if scalar else squares)
+        after.append(nu)
+    begun = np.r_[0.0, (after[0] + 2 * after[1] + after[2]) / 4]
+    field = explicit_field(scalar, lr, beta2)
+    end = solve_ivp(field, (at, at + steps), begun, "LSODA", rtol=1e-9, atol=1e-13, max_step=0.02).y[:, -1]
+    flow = CentralFlow(valley(SHARPNESS, SHARPENING, SLOPE).objective, ours)
+    y = flow.advance(flow.start(window(states, at)), at, at + steps)
+    assert flow.centre(y).w.numpy() == pytest.approx([end[0], 0], abs=1e-4 * end[0])
+    assert flow.centre(y).nu.numpy() == pytest.approx(end[1:], rel=1e-4)
+    assert float(flow.rod(y).norm()) > 0
+
+
+def test_a_record_has_nu_before_its_step():
+    """As of the run: where nothing oscillates, nu_t of the run at each record, to the flow's order."""
+    net, ours = network(), optimizer("rmsprop", 2e-4)
+    run = train(net.objective(), ours, net.w0, 60, record_interval=1)
+    flow = CentralFlow(net.objective(), ours)
+    path, previous = trajectory(flow, run.window(20), range(20, 41)), None
+    for t, y in path:
+        if previous is not None:
+            state, _ = flow.measured(t, previous, y)
+            nu, later = (run.states.nu[run.record_steps.tolist().index(int(t) + k)] for k in (0, 1))
+            assert float((state.nu - nu).norm()) < 0.2 * float((later - nu).norm())
+        previous = y
 
 
 def test_relaxation_brings_the_sharpness_back():

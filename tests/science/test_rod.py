@@ -29,6 +29,7 @@ from rodflow.flows.integrate import FlowRun, integrate, trajectory
 from rodflow.flows.rod import CLOSURES, Point, RodFlow, rank_one_projection
 from rodflow.optimizers.step_map import State
 from rodflow.pipeline.stages.flow import build_flow
+from rodflow.report.figures.momentum import decay_rates
 from rodflow.training.discrete import train
 from rodflow.training.objective import Objective
 
@@ -368,6 +369,31 @@ def test_the_drift_apart_is_near_the_papers_equation_where_the_drift_dies_away(n
         )
     assert (off[1] < [1e-3, 0.8]).all()
     assert (off[1 / 4] < off[1] * [1 / 4, 2 / 3]).all()
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.9, 0.95, 1.0, 1.05])
+def test_covariance_damps_what_does_not_alternate(share):
+    """|g|^2/2 - 2 = (|mu|^2 - 1) - |1 + mu|^2/2 for g = mu - 1, whichever multiplier mu: the run has |mu|^2 - 1.
+
+    Measured: Sigma of heavy ball on a quadratic, along the left eigenvector of mu, which its step multiplies by mu.
+    """
+    beta, lr, time = 0.9, 1.0, 2.0
+    ours = optimizer("heavy_ball", lr, beta1=beta)
+    s = (1 - beta) * share * ours.threshold
+    step = torch.tensor([[1 - s, -lr * beta], [s / lr, beta]], dtype=torch.complex128)  # of (w, m)
+    mus, left = torch.linalg.eig(step.T)
+    mu, u = mus[mus.real.argmin()], left[:, mus.real.argmin()]
+    rate = float((mu - 1).abs() ** 2 / 2 - 2)
+    assert rate == pytest.approx(float(mu.abs() ** 2 - 1 - (1 + mu).abs() ** 2 / 2), abs=1e-12)
+    curves = {name: float(found[0]) for name, found in decay_rates(np.array([share]), beta).items()}
+    assert curves["rod"] == pytest.approx(-rate / 2, abs=1e-12)
+    assert curves["run"] == pytest.approx(-math.log(float(mu.abs())), abs=1e-12)
+    flow = RodFlow(quadratic(torch.diag(vector(share * ours.threshold / lr))).objective, ours, Solver(step=0.01))
+    columns, none = torch.tensor([[0.01, 0.0], [0.02, 0.01]], dtype=torch.float64), vector()
+    flow.layout = Layout.of(vector(0, 0), columns, none)
+    end = flow.point(flow.advance(pack(vector(0, 0), columns, none), 0.0, time)).columns
+    before, after = (float((u @ a.to(u)).abs().square().sum()) for a in (columns, end))
+    assert math.log(after / before) / time == pytest.approx(rate, abs=5e-3)
 
 
 # --- known answers
