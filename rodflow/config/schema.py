@@ -62,7 +62,7 @@ class Data(Strict):
     """How many of the first examples, of the classes where targets are labels."""
     classes: list[Annotated[int, Field(ge=0, lt=2**31)]] | None = None
     """The labels that are used; null: all."""
-    random_labels: Annotated[float, Field(ge=0, le=1)] = 0.0
+    random_labels: Share = 0.0
     """Share of the labels that are drawn anew at random: with cross-entropy the loss then takes long to vanish."""
     normalise: bool = True
     """Whether each channel of images, or feature of a table, gets mean 0 and deviation 1."""

@@ -24,7 +24,9 @@ from rodflow.report import columns, markdown
 IN_CELLS = ("stable", "rod", "rod_one_column", "drift_free_rod_ode", "drift_free_rod")
 """The flows that the table of all cells has a column of."""
 MARK = re.compile(r"(<!-- reference: (\w+) -->\n\n)(?:.*?\n\n)??(<!-- end -->)", re.DOTALL)
-NUMBER = re.compile(r"(<!-- (\w+)\.(\w+)\.(\w+) -->)[^<]*(<!-- -->)")
+NUMBER = re.compile(r"(<!-- (?:([\w-]+)/)?(\w+)\.(\w+)\.(\w+) -->)[^<]*(<!-- -->)")
+CROSS_ENTROPY = "cross-entropy"
+"""The folder, in that of the reference, of the run with this loss: config/cross-entropy.yaml."""
 
 
 def models(reference: Path) -> str:
@@ -114,12 +116,13 @@ def _median(own: pd.DataFrame, name: str) -> str:
 
 def cells(reference: Path) -> str:
     """A row a cell: each flow's mean error in the edge window, the floor, and three ratios with their n."""
-    rows = []
-    for (architecture, optimizer, _), own in read_table(reference / "errors.csv").groupby(CELL_COLUMNS, sort=False):
+    table, rows = read_table(reference / "errors.csv"), []
+    present = set(table["flow"])
+    for (architecture, optimizer, _), own in table.groupby(CELL_COLUMNS, sort=False):
         of = {row["flow"]: row for row in own.to_dict("records")}
         n = own["n"].max()
         row: dict[str, Any] = {"cell": f"`{architecture}` {optimizer}", "n": n}
-        for flow in IN_CELLS:
+        for flow in (flow for flow in IN_CELLS if flow in present):
             found = of.get(flow, {})
             few = f" (n {found['n']})" if found and found["n"] < n else ""  # it was stopped
             row[FLOWS.entries[flow].label] = short(found.get("error_eos_mean")) + few
@@ -127,6 +130,20 @@ def cells(reference: Path) -> str:
         row["stable over rod"] = _ratio(of.get("rod", {}), "ratio_to_stable")
         row["ODE over floor"] = _ratio(of.get("drift_free_rod_ode", {}), "ratio_to_floor")
         row["map over floor"] = _ratio(of.get("drift_free_rod", {}), "ratio_to_floor")
+        rows.append(row)
+    return markdown.table(rows)
+
+
+def before_edge(reference: Path) -> str:
+    """A row a cell: largest relative error before the edge of the stable flow and of the flows of second order."""
+    rows = []
+    for (architecture, optimizer, _), own in read_table(reference / "fidelity.csv").groupby(CELL_COLUMNS, sort=False):
+        of = {row["flow"]: row for row in own.to_dict("records")}
+        row = {"cell": f"`{architecture}` {optimizer}"}
+        for flow in IN_CELLS:
+            if flow in of:
+                row[FLOWS.entries[flow].label] = short(of[flow]["relative_error_before_edge"])
+        row["stable over rod"] = short(of["rod"]["ratio_to_stable_before_edge"])
         rows.append(row)
     return markdown.table(rows)
 
@@ -156,6 +173,9 @@ def precision(reference: Path) -> str:
 BLOCKS: dict[str, Callable[[Path], str]] = {
     "models": models,
     "cells": cells,
+    "before_edge": before_edge,
+    "cross_entropy_cells": lambda reference: cells(reference / CROSS_ENTROPY),
+    "cross_entropy_before_edge": lambda reference: before_edge(reference / CROSS_ENTROPY),
     "precision": precision,
     "flows": flows,
     "measured_flows": partial(flows, measured=True),
@@ -171,7 +191,8 @@ def filled(text: str, reference: Path) -> str:
 
     A table stands between ``<!-- reference: models -->`` and ``<!-- end -->``, a number of a sentence between
     ``<!-- rod.ratio_to_floor.median -->`` and ``<!-- -->``: flow, column of errors.csv, one of ``STATISTICS``
-    or a ``COUNT`` (:mod:`rodflow.reference.numbers`).
+    or a ``COUNT`` (:mod:`rodflow.reference.numbers`); ``run`` in place of a flow: a column of thresholds.csv. With
+    ``cross-entropy/`` in front it is of that folder of the reference.
 
     Raises: ``InvalidInput`` for a mark that names nothing.
     """
@@ -183,7 +204,8 @@ def filled(text: str, reference: Path) -> str:
         return f"{match.group(1)}{BLOCKS[name](reference)}\n\n{match.group(3)}"
 
     def inline(match: re.Match[str]) -> str:
-        return match.group(1) + number(reference, *match.group(2, 3, 4)) + match.group(5)
+        folder = reference / (match.group(2) or "")
+        return match.group(1) + number(folder, *match.group(3, 4, 5)) + match.group(6)
 
     return NUMBER.sub(inline, MARK.sub(block, text))
 

@@ -31,7 +31,8 @@ def short(value: Any, digits: int = 2) -> str:
 
 
 def number(reference: Path, flow: str, column: str, statistic: str) -> str:
-    """A flow's ``statistic`` of a ``column`` of errors.csv or fidelity.csv, as a sentence has it.
+    """A flow's ``statistic`` of a ``column`` of errors.csv or fidelity.csv, as a sentence has it; of ``run`` one of
+    thresholds.csv, or ``sharpness_ratio``, its median in the edge window over the threshold.
 
     Raises: ``InvalidInput`` for a name of nothing.
     """
@@ -39,6 +40,9 @@ def number(reference: Path, flow: str, column: str, statistic: str) -> str:
         [read_table(reference / f"{name}.csv") for name in ("errors", "fidelity")],
         COUNT.fullmatch(statistic),
     )
+    if flow == "run":
+        runs = read_table(reference / "thresholds.csv")
+        tables = [runs.assign(flow=flow, sharpness_ratio=runs["sharpness_eos_median"] / runs["threshold"])]
     if flow not in set(tables[0]["flow"]):
         raise InvalidInput("flow", flow, f"one of {', '.join(tables[0]['flow'].unique())}")
     table = next((t for t in tables if column in t and pd.api.types.is_numeric_dtype(t[column])), None)
