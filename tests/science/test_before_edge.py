@@ -32,10 +32,9 @@ RATES = {
 """Rates at which a run moves, and stays below its edge."""
 
 
-def relative_errors(name, loss, flows):
+def relative_errors(ours, loss, flows):
     """The largest error over displacement of each of the ``flows``, over 40 steps of a run below its edge."""
     problem = rf.problems.digits("mlp", 40, sizes={"widths": (8,)}, loss=loss, dtype=torch.float64, device="cpu")
-    ours = optimizer(name, RATES[name])
     at = 20 + 2 * ours.transient  # ringing has died
     run = rf.train(problem.objective, ours, problem.w0, at + 40, record_interval=10)
     assert float(run.sharpness[at // 10 :, 0].max()) < BEFORE_EDGE * ours.threshold
@@ -51,10 +50,25 @@ def relative_errors(name, loss, flows):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_flows_of_second_order_are_nearer_than_the_stable_flow(name, loss):
     flows = [flow for flow in SECOND_ORDER if models(flow, name)]
-    worst = relative_errors(name, loss, ["stable", *flows])
+    worst = relative_errors(optimizer(name, RATES[name]), loss, ["stable", *flows])
     stable = worst.pop("stable")
     assert set(worst) >= {"rod", "rod_one_column", "stable_corrected", "drift_free_rod", "drift_free_rod_ode"}
     assert {flow: stable / error for flow, error in worst.items() if stable / error < NEARER} == {}
+
+
+TORCH = [
+    (torch.optim.NAdam, {"lr": 2.5e-4}),
+    (torch.optim.RAdam, {"lr": 1e-3}),
+    (torch.optim.RMSprop, {"lr": 6e-5, "momentum": 0.9}),
+    (torch.optim.Adadelta, {"lr": 0.1}),
+]
+"""Optimizers of torch with clocks other than the number of steps, or with two moments of a kind."""
+
+
+@pytest.mark.parametrize(("kind", "settings"), TORCH, ids=[kind.__name__ for kind, _ in TORCH])
+def test_optimizers_of_torch_are_corrected_in_their_clocks_too(kind, settings):
+    worst = relative_errors(rf.from_torch(kind, **settings), "mse", ["stable", "rod"])
+    assert worst["stable"] / worst["rod"] > NEARER
 
 
 FINE = Solver("rk4", step=0.25)
@@ -89,7 +103,8 @@ def test_error_before_the_edge_falls_as_the_square_of_the_rate(name, flow):
 @pytest.mark.parametrize("taken_out", ["nu", "time"])
 def test_without_a_part_of_the_correction_rod_flow_is_no_nearer(taken_out, monkeypatch):
     """A mutation: the earlier step of (3) with the second moment, or the time, of now."""
-    whole = relative_errors("rmsprop", "mse", ["stable", "rod"])
+    ours = optimizer("rmsprop", RATES["rmsprop"])
+    whole = relative_errors(ours, "mse", ["stable", "rod"])
     velocity = RodFlow.velocity
 
     def without(self, at, t, half=None):
@@ -103,5 +118,5 @@ def test_without_a_part_of_the_correction_rod_flow_is_no_nearer(taken_out, monke
             return velocity(self, at, t, half)
 
     monkeypatch.setattr(RodFlow, "velocity", without)
-    less = relative_errors("rmsprop", "mse", ["stable", "rod"])
+    less = relative_errors(ours, "mse", ["stable", "rod"])
     assert whole["stable"] / whole["rod"] > NEARER > less["stable"] / less["rod"]
