@@ -29,7 +29,7 @@ _HOMES = {
     "rodflow.flows.drift_free_rod": ["DriftFreeRod"],
     "rodflow.flows.drift_free_rod_ode": ["DriftFreeRodODE"],
     "rodflow.flows.edge": ["EdgeFlow"],
-    "rodflow.flows.flow_file": ["load"],
+    "rodflow.flows.flow_file": ["load", "save"],
     "rodflow.flows.integrate": ["FlowRun", "integrate", "trajectory"],
     "rodflow.flows.rod": ["RodFlow"],
     "rodflow.flows.stable": ["StableFlow"],

@@ -20,13 +20,12 @@ from rodflow.flows.base import Flow, FlowDiverged
 from rodflow.flows.observer import Observer, compare
 from rodflow.jobs.progress import log, may_keep, track
 from rodflow.measures.columns import SERIES_COLUMNS
+from rodflow.training import preflight
 from rodflow.training.cost import Cost
 from rodflow.training.curvature import Curvature
 from rodflow.training.discrete import DIVERGENCE_FACTOR, DiscreteRun, Window, of_sharpness, require_room, saved_in
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rodflow.jobs.checkpoint import Checkpoint
 
 
@@ -111,15 +110,6 @@ class FlowRun:
             allowed = f"one with a record at a step of the flow's: {_span(self.series['step'])}"
             raise InvalidInput("run", recorded, allowed)
         return shared
-
-    def save(self, path: str | Path) -> None:
-        """Write the flow's run to a file, whole or not at all; :func:`rodflow.load` gives it back, bit by bit.
-
-        Raises: ``OSError`` if the file cannot be written.
-        """
-        from rodflow.flows.flow_file import save
-
-        save(self, path)
 
 
 def _span(steps: Iterable[int]) -> str:
@@ -211,7 +201,8 @@ def integrate(
     With a ``checkpoint`` the flow goes on from the record that it holds, if any, and saves every further one. Ctrl-C
     ends an ``interruptible`` flow where it is, as it does a run in :func:`rodflow.train`.
 
-    ``check``: whether :meth:`Objective.check` looks at the objective first, unless it has. The numbers are the same.
+    ``check``: whether :func:`rodflow.training.preflight.check` looks at the objective first, unless it has; no number
+    depends on it.
 
     Raises: ``InvalidInput`` for a flow, a start, a length, a measure or a dtype that is none, a start of another
     optimizer, and a ``reference`` without the records.
@@ -228,7 +219,7 @@ def integrate(
     kept = steps // record_interval * (len(SERIES_COLUMNS) + keep_centres * len(origin))
     require_room(steps, kept, origin.itemsize)
     if check and not objective.checked:
-        objective.check(origin)
+        preflight.check(objective, origin)
     window.require_on(objective)
     times = [t for t in range(record_interval, start.at + steps + 1, record_interval) if t > start.at]
     if not times:

@@ -16,6 +16,7 @@ from torch import Tensor
 from rodflow.errors import InvalidInput, real_number, whole_number
 from rodflow.jobs.progress import log, may_keep, track
 from rodflow.optimizers.step_map import EQUIVALENT, State, StepMap
+from rodflow.training import preflight
 from rodflow.training.curvature import Curvature
 from rodflow.training.objective import Objective
 from rodflow.training.rounding import rounding_errors
@@ -23,8 +24,6 @@ from rodflow.training.tensors import require_device, require_dtype
 from rodflow.training.weights import flat
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rodflow.jobs.checkpoint import Checkpoint, StateDict
 
 WINDOW_HALF_WIDTH = 8
@@ -244,18 +243,6 @@ class DiscreteRun:
             }
         )
 
-    def save(self, path: str | Path) -> None:
-        """Write the run to a file, whole or not at all; :func:`rodflow.load` gives it back, bit by bit.
-
-        Kept are all series, states and windows. The objective and the optimizer are code and are not: the optimizer's
-        settings are kept as text, ``optimizer``, and of functions in it their names.
-
-        Raises: ``OSError`` if the file cannot be written.
-        """
-        from rodflow.training.run_file import save
-
-        save(self, path)
-
 
 def train(
     objective: Objective,
@@ -289,7 +276,8 @@ def train(
     ``interrupted``, if it has a record. None: in a notebook and at Python's prompt, and not in a script. A run with a
     ``checkpoint`` never is, since what it made would be taken for the whole.
 
-    ``check``: whether :meth:`Objective.check` looks at the objective first, unless it has. The numbers are the same.
+    ``check``: whether :func:`rodflow.training.preflight.check` looks at the objective first, unless it has; no number
+    depends on it.
 
     Raises: ``InvalidInput`` for what the check refuses, a w0 that is no flat vector of floating numbers, an
     ``optimizer`` that is no step map or whose step changes its arguments, a non-positive number of steps or more of
@@ -309,7 +297,7 @@ def train(
         "perturbation", perturbation, "a finite number >= 0, relative to each weight", lambda x: 0 <= x < math.inf
     )
     if check and not objective.checked:
-        objective.check(w0)
+        preflight.check(objective, w0)
     curvature = Curvature(objective, eigenvalues, sharpness_tolerance)
     state, first, count = optimizer.init(w0), 0, steps + 2
     require_room(steps, 3 * count + steps // record_interval * (w0.numel() + sum(map(len, state))), w0.itemsize)

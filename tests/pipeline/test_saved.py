@@ -76,18 +76,18 @@ def test_what_is_loaded_is_what_was_saved(tmp_path, make):
     if isinstance(made, rf.DiscreteRun) and made.diverged_at is None:
         made.window(20)
         made.window(40, 3)
-    made.save(tmp_path / "made.h5")
+    rf.save(made, tmp_path / "made.h5")
     for again in (rf.load(tmp_path / "made.h5"), rf.load(str(tmp_path / "made.h5"))):
         for field in fields(made):
             assert field.name == "source" or same(getattr(made, field.name), getattr(again, field.name)), field.name
-    again.save(tmp_path / "again.h5")
+    rf.save(again, tmp_path / "again.h5")
     arrays, attributes = zip(*(read_arrays(tmp_path / name) for name in ("made.h5", "again.h5")), strict=True)
     assert arrays[0].keys() == arrays[1].keys() and attributes[0].keys() == attributes[1].keys()
     assert {path.name for path in tmp_path.iterdir()} == {"made.h5", "again.h5"}
 
 
 def test_a_loaded_run_starts_flows_and_knows_its_optimizer(tmp_path, run, flow):
-    run.save(tmp_path / "run.h5")
+    rf.save(run, tmp_path / "run.h5")
     ours = optimizer("adam")
     for again in (rf.load(tmp_path / "run.h5"), pickle.loads(pickle.dumps(run))):
         assert same(followed(again).centres, flow.centres)
@@ -101,7 +101,7 @@ def test_a_loaded_run_starts_flows_and_knows_its_optimizer(tmp_path, run, flow):
 
 
 def test_a_loaded_run_is_replayed_by_its_own_objective_and_optimizer(tmp_path, run):
-    run.save(tmp_path / "run.h5")
+    rf.save(run, tmp_path / "run.h5")
     again = rf.load(tmp_path / "run.h5", NET.objective(), optimizer("adam"))
     for at in (9, 30, 45):  # before the first record, at one, between two
         assert same(again.window(at).states, run.window(at).states)
@@ -116,7 +116,7 @@ def test_of_a_users_function_the_name_is_kept(tmp_path):
     def plain(state, gradient, t):
         return state._replace(w=state.w - 0.1 * gradient)
 
-    rf.train(NET.objective(), rf.Scheduled(plain, rf.schedules.warmup(5)), NET.w0, 20).save(tmp_path / "run.h5")
+    rf.save(rf.train(NET.objective(), rf.Scheduled(plain, rf.schedules.warmup(5)), NET.w0, 20), tmp_path / "run.h5")
     kept = rf.load(tmp_path / "run.h5").optimizer
     assert kept.startswith("Scheduled(") and "<plain>" in kept and "learning_rate=0.1" in kept and "at 0x" not in kept
 
@@ -126,9 +126,9 @@ def test_another_file_is_refused_by_name(tmp_path, run, flow, monkeypatch):
     path = tmp_path / "file.h5"
     contents = []
     for kept in (run, flow):
-        kept.save(path)
+        rf.save(kept, path)
         contents.append((path.read_bytes(), *read_arrays(path)))
-    run.save(tmp_path / "run.h5")
+    rf.save(run, tmp_path / "run.h5")
 
     def refused(path):
         with pytest.raises(InvalidInput) as caught:
@@ -157,9 +157,15 @@ def test_another_file_is_refused_by_name(tmp_path, run, flow, monkeypatch):
             refused(path)
 
 
+def test_anything_but_a_run_is_not_saved(tmp_path):
+    with pytest.raises(InvalidInput, match=r"run: got .*rodflow\.train"):
+        rf.save(NET.w0, tmp_path / "run.h5")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path, run, monkeypatch):
     path = tmp_path / "run.h5"
-    run.save(path)
+    rf.save(run, path)
     before = path.read_bytes()
 
     def full(*words):
@@ -167,7 +173,7 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path, run, monk
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(OSError, match=r"run\.h5"):
-        trained("gd").save(path)
+        rf.save(trained("gd"), path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
