@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 
 from rodflow.errors import InvalidInput
+from rodflow.flows.columns import SERIES_COLUMNS
 from rodflow.flows.integrate import FlowRun
 from rodflow.jobs.files import read_arrays, refused_as, write_arrays
-from rodflow.measures.columns import SERIES_COLUMNS
 from rodflow.optimizers.step_map import StepMap
 from rodflow.training import run_file
 from rodflow.training.cost import Cost

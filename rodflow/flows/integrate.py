@@ -17,9 +17,9 @@ from torch import Tensor
 
 from rodflow.errors import InvalidInput, real_number, whole_number
 from rodflow.flows.base import Flow, FlowDiverged
+from rodflow.flows.columns import SERIES_COLUMNS
 from rodflow.flows.observer import Observer, compare
 from rodflow.jobs.progress import log, may_keep, track
-from rodflow.measures.columns import SERIES_COLUMNS
 from rodflow.training import preflight
 from rodflow.training.cost import Cost
 from rodflow.training.curvature import Curvature

@@ -229,7 +229,7 @@ class DiscreteRun:
 
     def table(self) -> pd.DataFrame:
         """A row a record: step, loss averaged over two steps, gradient norm, effective sharpness, oscillation and its
-        part along the sharpest direction; ``rodflow.measures.columns.RECORD_COLUMNS``.
+        part along the sharpest direction; ``rodflow.training.columns.RECORD_COLUMNS``.
         """
         t = self.record_steps
         return pd.DataFrame(

@@ -13,8 +13,9 @@ from matplotlib import pyplot
 
 import rodflow as rf
 from rodflow.errors import InvalidInput
+from rodflow.flows.columns import SERIES_COLUMNS
 from rodflow.jobs.files import read_arrays, write_arrays
-from rodflow.measures.columns import RECORD_COLUMNS, SERIES_COLUMNS
+from rodflow.training.columns import RECORD_COLUMNS
 
 NET = network()
 
