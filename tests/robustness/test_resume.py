@@ -27,7 +27,7 @@ from helpers.checkout import (
     snakemake,
     wait_for,
 )
-from helpers.problems import digits_mlp, optimizer
+from helpers.problems import digits_mlp, optimizer, series_of
 
 from rodflow import config as configuration
 from rodflow.catalogue import FLOWS
@@ -105,7 +105,7 @@ def train_on(problem, name, checkpoint=None, **settings):
 
 def bits(run):
     """All that a run holds, to the bit; NaN equals NaN."""
-    series = {name: part.numpy().tobytes() for name, part in (run.by_step | run.by_record).items()}
+    series = {name: part.numpy().tobytes() for name, part in series_of(run).items()}
     return series | {"diverged_at": run.diverged_at}
 
 

@@ -54,7 +54,7 @@ COUNTS = {
     "eigenvalues of a flow": lambda run, x: integrate(run, eigenvalues=x),
     "at": lambda run, x: run.window(x),
     "half_width": lambda run, x: run.window(20, x),
-    "count": lambda run, x: rf.Curvature(OBJECTIVE, x).effective_sharpness(W0, torch.ones(1), 0.1),
+    "eigenvalues of a curvature": lambda run, x: rf.Curvature(OBJECTIVE, x).effective_sharpness(W0, torch.ones(1), 0.1),
     "max_expansions": lambda run, x: rf.Curvature(OBJECTIVE, max_expansions=x),
     "interval": lambda run, x: rf.DriftFreeRod(OBJECTIVE, DESCENT, interval=x),
     "power": lambda run, x: rf.DriftFreeRod(OBJECTIVE, DESCENT, power=x),

@@ -57,7 +57,7 @@ def test_higher_derivatives_are_those_of_the_cpu(architecture):
     ):
         near(found, wanted, 1e-9)
     sharpness = [
-        float(Curvature(p.objective, tolerance=1e-4).effective_sharpness(p.w0, torch.ones_like(p.w0), 1.0)[0])
+        float(Curvature(p.objective, sharpness_tolerance=1e-4).effective_sharpness(p.w0, torch.ones_like(p.w0), 1.0)[0])
         for p in (cpu, gpu)
     ]
     assert sharpness[1] == pytest.approx(sharpness[0], rel=1e-6)
