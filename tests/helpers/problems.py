@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from rodflow.catalogue import OPTIMIZERS
-from rodflow.optimizers.family import Optimizer
+from rodflow.optimizers.family import AdamFamily
 from rodflow.optimizers.step_map import State
 from rodflow.problems import landscapes
 from rodflow.problems.architectures import build
@@ -157,7 +157,7 @@ LEARNING_RATES = {
 }
 
 
-def optimizer(name: str, learning_rate: float | None = None, **settings) -> Optimizer:
+def optimizer(name: str, learning_rate: float | None = None, **settings) -> AdamFamily:
     """The optimizer of that name, at a learning rate that suits the small networks."""
     return OPTIMIZERS[name](learning_rate or LEARNING_RATES[name], **settings)
 

@@ -7,6 +7,7 @@ import torch
 from helpers.problems import network, optimizer, series_of
 
 import rodflow as rf
+from rodflow.jobs.checkpoint import Checkpoint
 
 NET, STEPS, EVERY = network(), 60, 5
 
@@ -83,7 +84,7 @@ def test_only_a_session_keeps_it_by_default(monkeypatch, tmp_path):
         train(Stops(37), interruptible=False)
     with pytest.raises(KeyboardInterrupt):
         train(Stops(4), interruptible=True)
-    checkpoint = rf.Checkpoint(tmp_path / "checkpoint", "key")
+    checkpoint = Checkpoint(tmp_path / "checkpoint", "key")
     with pytest.raises(KeyboardInterrupt):
         train(Stops(37), interruptible=True, checkpoint=checkpoint)
     window = train(NET.objective()).window(10)

@@ -10,6 +10,7 @@ from helpers.vectors import vector
 
 import rodflow as rf
 from rodflow.errors import InvalidInput
+from rodflow.jobs.checkpoint import Checkpoint
 from rodflow.optimizers.step_map import State
 
 OBJECTIVE, W0 = quadratic(torch.diag(vector(1.0, 3.0, 2.0))).objective, vector(1.0, -1.0, 0.5)
@@ -90,7 +91,7 @@ NUMBERS = {
     "relaxation": lambda run, x: rf.CentralFlow(OBJECTIVE, DESCENT, relaxation=x),
     "rounding_scale": lambda run, x: rf.DriftFreeRod(OBJECTIVE, DESCENT, rounding_scale=x),
     "split_tolerance": lambda run, x: rf.DriftFreeRod(OBJECTIVE, DESCENT, split_tolerance=x),
-    "seconds": lambda run, x: rf.Checkpoint("x", "x", x),
+    "seconds": lambda run, x: Checkpoint("x", "x", x),
     "times": lambda run, x: list(rf.trajectory(stable(), run.window(10), [x])),
 }
 
