@@ -15,8 +15,9 @@ from rodflow.errors import InvalidInput, real_number, whole_number
 from rodflow.flows.correction import Field
 from rodflow.flows.dynamics import Dynamics
 from rodflow.flows.rkc2 import RKC2, SolverStopped
-from rodflow.optimizers.step_map import EQUIVALENT, State, StepMap
-from rodflow.training.discrete import Window, require_objective
+from rodflow.optimizers.step_map import State, StepMap
+from rodflow.training.arguments import require_objective, require_step_map
+from rodflow.training.discrete import Window
 from rodflow.training.objective import Objective
 
 if TYPE_CHECKING:
@@ -170,8 +171,7 @@ class Flow:
 
     def __init__(self, objective: Objective, optimizer: StepMap, solver: Solver | None = None):
         require_objective(objective)
-        if not isinstance(optimizer, StepMap):
-            raise InvalidInput("optimizer", optimizer, EQUIVALENT)
+        require_step_map(optimizer)
         if not (solver is None or isinstance(solver, Solver)):
             raise InvalidInput("solver", solver, "a rodflow.Solver, such as Solver('rk4', step=0.25)")
         if not self.supports(optimizer):

@@ -104,7 +104,7 @@ class CentralFlow(Flow):
         step = self.dynamics.increment(torch.cat([after.w, after.m]), after.nu, window.at + 1)
         nu = (here.nu + 2 * after.nu + after.nu + step[len(w) + len(m) :]) / 4  # w's midpoint, each nu after its step
         self.curvature = Curvature(self.curvature.objective, min(self.directions, len(w)), RESIDUAL)
-        parts = torch.cat([w, m]), w.new_zeros(len(w), self.curvature.count), nu
+        parts = torch.cat([w, m]), w.new_zeros(len(w), self.curvature.eigenvalues), nu
         self.layout = Layout.of(*parts)
         return pack(*parts)
 
@@ -120,7 +120,7 @@ class CentralFlow(Flow):
 
     def oscillation(self, y: Tensor) -> Tensor:
         """A ``[d, directions]`` with Sigma = A Aᵀ, orthogonal, the longest first."""
-        return self.layout.split(y)[1].view(-1, self.curvature.count)
+        return self.layout.split(y)[1].view(-1, self.curvature.eigenvalues)
 
     def measured(self, t: float, before: Tensor, y: Tensor) -> tuple[State, Tensor]:
         """The centre with nu before the step from t, which is that after the step before, and the oscillation."""
@@ -140,7 +140,7 @@ class CentralFlow(Flow):
         slow = SecondMoment(optimizer, state, gradient, t)
         dz, push = self.response(t, state, gradient, slow)  # of (1), without Sigma
         dnu = slow.of_gradient  # of (2), likewise
-        columns = w.new_zeros(len(w), self.curvature.count)
+        columns = w.new_zeros(len(w), self.curvature.eigenvalues)
         rate = optimizer.rate(t)
         v = self._critical(w, p, rate, linearised)
         k = v.shape[1]
@@ -193,7 +193,7 @@ class CentralFlow(Flow):
             raise FlowDiverged("non-finite Hessian")
         assert self.curvature.vectors is not None
         k = int((values > (1 - self.tolerance) * optimizer.threshold).sum())
-        self.crowded += k == self.curvature.count < len(w)
+        self.crowded += k == self.curvature.eigenvalues < len(w)
         return self.curvature.vectors[:, :k].to(w)
 
     def _gap(self, block: Tensor) -> Tensor:

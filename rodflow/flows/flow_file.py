@@ -1,4 +1,4 @@
-"""The file of a flow's run, and :func:`load`, which reads this and a discrete run's."""
+"""Files of a flow's run and of a discrete run: :func:`save` writes either, :func:`load` reads either."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 
 from rodflow.errors import InvalidInput
+from rodflow.flows.columns import SERIES_COLUMNS
 from rodflow.flows.integrate import FlowRun
 from rodflow.jobs.files import read_arrays, refused_as, write_arrays
-from rodflow.measures.columns import SERIES_COLUMNS
 from rodflow.optimizers.step_map import StepMap
 from rodflow.training import run_file
 from rodflow.training.cost import Cost
@@ -24,8 +24,23 @@ KIND = "flow run"
 """What a file says of itself."""
 
 
-def save(flow: FlowRun, path: str | Path) -> None:
-    """Write a flow's run as HDF5."""
+def save(run: DiscreteRun | FlowRun, path: str | Path) -> None:
+    """Write a discrete run or a flow's to a file, whole or not at all; :func:`load` gives it back, bit by bit.
+
+    Of a discrete run all series, states and windows are kept. The objective and the optimizer are code and are not: the
+    optimizer's settings are kept as text, ``optimizer``, and of functions in it their names.
+
+    Raises: ``OSError`` if the file cannot be written; ``InvalidInput`` for anything but a run.
+    """
+    if isinstance(run, DiscreteRun):
+        run_file.save(run, path)
+    elif isinstance(run, FlowRun):
+        _save(run, path)
+    else:
+        raise InvalidInput("run", run, "what rodflow.train or rodflow.integrate returned")
+
+
+def _save(flow: FlowRun, path: str | Path) -> None:
     arrays = {f"series_{name}": column.to_numpy() for name, column in flow.series.items()}
     for name in ("centres", "origin"):
         if (part := getattr(flow, name)) is not None:
@@ -44,7 +59,7 @@ def save(flow: FlowRun, path: str | Path) -> None:
 def load(
     path: str | Path, objective: Objective | None = None, optimizer: StepMap | None = None, device: str = "cpu"
 ) -> DiscreteRun | FlowRun:
-    """What ``run.save(path)`` or ``flow.save(path)`` wrote, its tensors the same bit by bit.
+    """What :func:`save` wrote, its tensors the same bit by bit.
 
     A discrete run has the windows that were kept in it when it was saved. With the ``objective`` and the ``optimizer``
     that it was trained with it gives any other window too, by a replay on ``device``, where windows then are.
@@ -59,7 +74,7 @@ def load(
         return run if objective is None or optimizer is None else _replayable(run, objective, optimizer, device)
     if kind == KIND:
         return _from_arrays(path, arrays, attributes)
-    raise InvalidInput("file", str(path), "a file that run.save or flow.save of rodflow wrote")
+    raise InvalidInput("file", str(path), "a file that rodflow.save wrote")
 
 
 def _replayable(run: DiscreteRun, objective: Objective, optimizer: StepMap, device: str) -> DiscreteRun:
@@ -67,7 +82,7 @@ def _replayable(run: DiscreteRun, objective: Objective, optimizer: StepMap, devi
     if run.optimizer != optimizer.description:
         raise InvalidInput("optimizer", optimizer.description, f"the run's own: {run.optimizer}")
     if run.w0 is None:
-        raise InvalidInput("file", "a run without its first weights", "a run that run.save wrote, for a replay")
+        raise InvalidInput("file", "a run without its first weights", "a run that rodflow.save wrote, for a replay")
     w0 = run.w0.to(device)
     loss, first = float(objective.value(w0)), float(run.loss[0])
     if not np.isclose(loss, first, rtol=float(torch.finfo(w0.dtype).eps) ** 0.5, equal_nan=True):

@@ -4,48 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from itertools import pairwise
 from math import inf, nan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import torch
-from pandas.plotting import PlotAccessor
 from torch import Tensor
 
 from rodflow.errors import InvalidInput, real_number, whole_number
 from rodflow.flows.base import Flow, FlowDiverged
-from rodflow.flows.observer import Observer, compare
-from rodflow.jobs.progress import log, may_keep, track
-from rodflow.measures.columns import SERIES_COLUMNS
+from rodflow.flows.columns import SERIES_COLUMNS
+from rodflow.flows.observer import Observer, compare, records_of
+from rodflow.jobs.progress import log
+from rodflow.training import preflight
+from rodflow.training.arguments import require_room
 from rodflow.training.cost import Cost
 from rodflow.training.curvature import Curvature
-from rodflow.training.discrete import DIVERGENCE_FACTOR, DiscreteRun, Window, of_sharpness, require_room, saved_in
+from rodflow.training.discrete import DIVERGENCE_FACTOR, DiscreteRun, Window
+from rodflow.training.objective import Objective
+from rodflow.training.recorder import Recorder
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rodflow.jobs.checkpoint import Checkpoint
-
-
-class _LabelledPlot(PlotAccessor):
-    """pandas' plot of a series of errors, with its axes named."""
-
-    def __call__(self, *arguments: Any, **settings: Any) -> Any:
-        labels: dict[str, Any] = {
-            "xlabel": "optimizer step",
-            "ylabel": "error, a distance in weight space",
-            "logy": True,
-        }
-        return super().__call__(*arguments, **labels | settings)
-
-
-class Errors(pd.Series):
-    """A flow's error by step, a series of pandas whose plot is labelled."""
-
-    plot = property(_LabelledPlot)
 
 
 @dataclass
@@ -65,12 +47,12 @@ class FlowRun:
     origin: Tensor | None = None
     interrupted: bool = False
 
-    def error(self, run: DiscreteRun) -> Errors:
-        """||centre - w*_t|| by step, at the steps that both recorded; ``.plot()`` draws it.
+    def error(self, run: DiscreteRun) -> pd.Series[float]:
+        """||centre - w*_t||, a distance in weight space, by step, at the steps that both recorded.
 
         Raises: ``InvalidInput`` for a flow without centres, a run of another size, or one without such a step.
         """
-        return Errors(self.table(run).set_index("step")["error"].loc[self._shared(run)])
+        return self.table(run).set_index("step")["error"].loc[self._shared(run)]
 
     def table(self, run: DiscreteRun | None = None) -> pd.DataFrame:
         """The time series, a row a record, with ``SERIES_COLUMNS``; those that compare it with ``run`` filled in.
@@ -82,7 +64,7 @@ class FlowRun:
         """
         if run is None:
             return self.series.copy()
-        shared, records = self._shared(run), run.row_of
+        shared, records = self._shared(run), records_of(run)
         assert self.centres is not None and self.origin is not None
         rows = [
             {"step": step, **compare(run, records[step], self.origin, centre, None)}
@@ -112,15 +94,6 @@ class FlowRun:
             raise InvalidInput("run", recorded, allowed)
         return shared
 
-    def save(self, path: str | Path) -> None:
-        """Write the flow's run to a file, whole or not at all; :func:`rodflow.load` gives it back, bit by bit.
-
-        Raises: ``OSError`` if the file cannot be written.
-        """
-        from rodflow.flows.flow_file import save
-
-        save(self, path)
-
 
 def _span(steps: Iterable[int]) -> str:
     """For example "10, 20, .., 600"."""
@@ -143,20 +116,6 @@ def trajectory(flow: Flow, start: Window, times: Iterable[float]) -> Iterator[tu
     if any(later < earlier for earlier, later in pairwise(numbers)):
         raise InvalidInput("times", numbers, allowed)
     return _onward(flow, flow.start(start), start.at + flow.time_offset, times)
-
-
-def _records_of(reference: DiscreteRun, times: list[int], weights: int) -> dict[int, int]:
-    """The record of a run at each of its steps, ``times`` among them. Raises: ``InvalidInput`` if it is no such run."""
-    if not isinstance(reference, DiscreteRun):
-        raise InvalidInput("reference", reference, "the discrete run that rodflow.train returned")
-    if reference.midpoints.shape[1] != weights:
-        raise InvalidInput("reference", f"one with {reference.midpoints.shape[1]} weights", f"one with {weights}")
-    if not set(times) <= set(reference.row_of):
-        recorded = f"one recorded at steps {_span(reference.row_of)}"
-        raise InvalidInput("reference", recorded, f"one recorded at the flow's: {_span(times)}")
-    if reference.diverged_at is not None:
-        log.warning("the reference diverged at step %d: no errors from there on", reference.diverged_at)
-    return reference.row_of
 
 
 def _require_start(flow: Flow, start: Window) -> None:
@@ -211,94 +170,133 @@ def integrate(
     With a ``checkpoint`` the flow goes on from the record that it holds, if any, and saves every further one. Ctrl-C
     ends an ``interruptible`` flow where it is, as it does a run in :func:`rodflow.train`.
 
-    ``check``: whether :meth:`Objective.check` looks at the objective first, unless it has. The numbers are the same.
+    ``check``: whether :func:`rodflow.training.preflight.check` looks at the objective first, unless it has; no number
+    depends on it.
 
     Raises: ``InvalidInput`` for a flow, a start, a length, a measure or a dtype that is none, a start of another
     optimizer, and a ``reference`` without the records.
     """
+    window, times = _checked(flow, start, steps, record_interval, reference, keep_centres, dtype, device)
+    allowed = "a positive number of thresholds"
+    maximum_sharpness = real_number("maximum_sharpness", maximum_sharpness, allowed, lambda x: x > 0)
+    objective, origin = flow.dynamics.objective, window.midpoint().w
+    curvature = Curvature(objective, eigenvalues, sharpness_tolerance)
+    curvature.require_fit(len(origin))
+    if check and not objective.checked:
+        preflight.check(objective, origin)
+    window.require_on(objective)
+    observe = Observer(flow, curvature, None if reference is None else (reference, origin))
+    largest_loss = DIVERGENCE_FACTOR * max(1.0, float(objective.value(origin).abs()))
+    largest_sharpness = maximum_sharpness * flow.dynamics.optimizer.threshold
+    kept = {"table": torch.full((len(times), len(SERIES_COLUMNS)), nan, dtype=torch.float64)}
+    if keep_centres:
+        kept["centres"] = torch.full((len(times), len(origin)), nan, dtype=origin.dtype)
+    recorder = Recorder({"records": kept}, progress, checkpoint, interruptible)
+    y, now, spent = flow.start(window), start.at + flow.time_offset, Spent()
+    saved = recorder.restore()
+    if saved is not None:
+        y, now = torch.tensor(saved["y"], device=origin.device), times[recorder.done - 1]
+        spent = Spent(Cost(*saved["cost"].tolist()), float(saved["seconds"]))
+        curvature.load_state_dict(saved.get("curvature", {}))
+        flow.load_state_dict(saved.get("flow", {}))
+    path = _onward(flow, y, now, _looking_back(times[recorder.done :], flow.lookback))
+    diverged_at = None
+    try:
+        with recorder.keeping(least=1):
+            for i in recorder.rows(len(times)):
+                before, y = spent.on(objective, path, y, flow.lookback)
+                state, oscillation = flow.measured(times[i], before, y)
+                row = {"step": times[i], **observe(times[i], state, oscillation), **spent.asked()}
+                if not row["loss"] <= largest_loss:
+                    raise FlowDiverged(f"loss {row['loss']:.3g} at step {times[i]}")
+                if keep_centres:
+                    kept["centres"][i] = state.w.cpu()
+                numbers = [row.get(column, nan) for column in SERIES_COLUMNS]
+                kept["table"][i] = torch.tensor(numbers, dtype=torch.float64)
+                if not row["sharpness"] <= largest_sharpness:
+                    raise FlowDiverged(f"effective sharpness {row['sharpness']:.3g} at step {times[i]}")
+                recorder.done = i + 1
+                memory = {"y": y, "cost": astuple(spent.cost), "seconds": spent.seconds}
+                memory |= {"curvature": curvature.state_dict(), "flow": flow.state_dict()}
+                recorder.save({"records": i + 1}, memory)
+    except FlowDiverged as error:
+        log.warning("%s: %s", progress, error)
+        diverged_at, recorder.done = times[recorder.done], len(times)
+    if recorder.interrupted:
+        log.warning("%s: interrupted, kept up to step %d of %d", progress, times[recorder.done - 1], times[-1])
+    done = recorder.done
+    series = pd.DataFrame(kept["table"][:done].numpy(), columns=SERIES_COLUMNS).assign(step=times[:done])
+    centres, first = (kept["centres"][:done].clone(), origin.cpu()) if keep_centres else (None, None)
+    return FlowRun(series, centres, start.at, spent.cost, spent.seconds, diverged_at, first, recorder.interrupted)
+
+
+def _checked(
+    flow: Flow,
+    start: Window,
+    steps: int,
+    record_interval: int,
+    reference: DiscreteRun | None,
+    keep_centres: bool,
+    dtype: torch.dtype | None,
+    device: torch.device | str | None,
+) -> tuple[Window, list[int]]:
+    """The window that a flow starts from and the steps of its records. Raises: ``InvalidInput``."""
     _require_start(flow, start)
     steps = whole_number("steps", steps, "a positive number of steps", least=1)
     record_interval = whole_number("record_interval", record_interval, "a positive number of steps", least=1)
-    eigenvalues, sharpness_tolerance = of_sharpness(eigenvalues, sharpness_tolerance, len(start.states.w[0]))
-    allowed = "a positive number of thresholds"
-    maximum_sharpness = real_number("maximum_sharpness", maximum_sharpness, allowed, lambda x: x > 0)
-    window = start.to(dtype or start.states.w.dtype, device or start.states.w.device)
-    objective, threshold = flow.dynamics.objective, flow.dynamics.optimizer.threshold
-    origin = window.midpoint().w
-    kept = steps // record_interval * (len(SERIES_COLUMNS) + keep_centres * len(origin))
-    require_room(steps, kept, origin.itemsize)
-    if check and not objective.checked:
-        objective.check(origin)
-    window.require_on(objective)
+    w = start.states.w
+    window = start.to(dtype or w.dtype, device or w.device)
+    numbers = steps // record_interval * (len(SERIES_COLUMNS) + keep_centres * w.shape[1])
+    require_room(steps, numbers, window.states.w.itemsize)
     times = [t for t in range(record_interval, start.at + steps + 1, record_interval) if t > start.at]
     if not times:
         at = f"enough steps to reach a record from step {start.at}, one in every {record_interval}"
         raise InvalidInput("steps", steps, at)
-    observe = Observer(flow, Curvature(objective, eigenvalues, sharpness_tolerance))
-    largest_loss = DIVERGENCE_FACTOR * max(1.0, float(objective.value(origin).abs()))
-    records = {} if reference is None else _records_of(reference, times, len(origin))
-    table = np.full((len(times), len(SERIES_COLUMNS)), nan)
-    centres = torch.full((len(times), len(origin)), float("nan"), dtype=origin.dtype) if keep_centres else None
-    spent, seconds = Cost(), 0.0
-    diverged_at: int | None = None
-    y, now, first = flow.start(window), start.at + flow.time_offset, 0
-    saved = saved_in(checkpoint)
-    if saved is not None:
-        first = int(saved["records"])
-        y, now = torch.tensor(saved["y"], device=window.states.w.device), times[first - 1]
-        table[:first] = saved["table"]
-        if centres is not None:
-            centres[:first] = torch.from_numpy(saved["centres"])
-        spent, seconds = Cost(*saved["spent"].tolist()), float(saved["seconds"])
-        observe.curvature.load_state_dict(saved.get("curvature", {}))
-        flow.load_state_dict(saved.get("flow", {}))
-    done = first  # records whose every number is there
-    path = _onward(flow, y, now, sorted(t - back for t in times[first:] for back in range(flow.lookback + 1)))
-    try:
-        for i, t in enumerate(track(times[first:], len(times) - first, progress), first):
-            asked, begun = objective.cost.copy(), time.perf_counter()
-            before = next(path)[1] if flow.lookback else y
-            _, y = next(path)
-            if y.is_cuda:
-                torch.cuda.synchronize()
-            seconds += time.perf_counter() - begun
-            spent += objective.cost - asked
-            state, oscillation = flow.measured(t, before, y)
-            row = {"step": t, **observe(t, state, oscillation)}
-            if not row["loss"] <= largest_loss:
-                raise FlowDiverged(f"loss {row['loss']:.3g} at step {t}")
-            row |= {"gradients": spent.gradients, "hessian_vector_products": spent.hessian_vector_products}
-            centre = state.w
-            if reference is not None:
-                rod = None if oscillation is None else oscillation[:, 0]
-                row |= compare(reference, records[t], origin, centre, rod)
-            if centres is not None:
-                centres[i] = centre.cpu()
-            table[i] = [row.get(column, nan) for column in SERIES_COLUMNS]
-            if not row["sharpness"] <= maximum_sharpness * threshold:
-                raise FlowDiverged(f"effective sharpness {row['sharpness']:.3g} at step {t}")
-            if checkpoint is not None:
-                checkpoint.save(
-                    {
-                        "records": i + 1,
-                        "y": y,
-                        "table": table[: i + 1],
-                        "centres": None if centres is None else centres[: i + 1],
-                        "spent": astuple(spent),
-                        "seconds": seconds,
-                        "curvature": observe.curvature.state_dict(),
-                        "flow": flow.state_dict(),
-                    }
-                )
-            done = i + 1
-    except FlowDiverged as error:
-        log.warning("%s: %s", progress, error)
-        diverged_at, done = t, len(times)
-    except KeyboardInterrupt:
-        if checkpoint is not None or not may_keep(interruptible) or not done:
-            raise
-        log.warning("%s: interrupted, kept up to step %d of %d", progress, times[done - 1], times[-1])
-    series = pd.DataFrame(table[:done], columns=SERIES_COLUMNS).assign(step=times[:done])
-    interrupted, first_centre = done < len(times), origin.cpu() if keep_centres else None
-    centres = None if centres is None else centres[:done].clone()
-    return FlowRun(series, centres, start.at, spent, seconds, diverged_at, first_centre, interrupted)
+    if reference is not None:
+        _require_reference(reference, times, w.shape[1])
+    return window, times
+
+
+def _require_reference(reference: DiscreteRun, times: list[int], weights: int) -> None:
+    """Check that a run has records of so many weights at ``times``. Raises: ``InvalidInput``."""
+    if not isinstance(reference, DiscreteRun):
+        raise InvalidInput("reference", reference, "the discrete run that rodflow.train returned")
+    if reference.midpoints.shape[1] != weights:
+        raise InvalidInput("reference", f"one with {reference.midpoints.shape[1]} weights", f"one with {weights}")
+    recorded = reference.record_steps.tolist()
+    if not set(times) <= set(recorded):
+        raise InvalidInput(
+            "reference", f"one recorded at steps {_span(recorded)}", f"one recorded at the flow's: {_span(times)}"
+        )
+    if reference.diverged_at is not None:
+        log.warning("the reference diverged at step %d: no errors from there on", reference.diverged_at)
+
+
+def _looking_back(times: list[int], lookback: int) -> list[int]:
+    """The steps at which y is wanted for records at ``times``: these, and those that ``lookback`` adds."""
+    return sorted(t - back for t in times for back in range(lookback + 1))
+
+
+@dataclass
+class Spent:
+    """What a flow asked of its objective and the seconds that it took, without the measuring."""
+
+    cost: Cost = field(default_factory=Cost)
+    seconds: float = 0.0
+
+    def on(
+        self, objective: Objective, path: Iterator[tuple[float, Tensor]], y: Tensor, lookback: int
+    ) -> tuple[Tensor, Tensor]:
+        """y at the next record of a ``path``, and ``lookback`` before; the flow is at ``y``."""
+        asked, begun = objective.cost.copy(), time.perf_counter()
+        before = next(path)[1] if lookback else y
+        _, y = next(path)
+        if y.is_cuda:
+            torch.cuda.synchronize()
+        self.seconds += time.perf_counter() - begun
+        self.cost += objective.cost - asked
+        return before, y
+
+    def asked(self) -> dict[str, int]:
+        """The columns of a series that say what was asked."""
+        return {"gradients": self.cost.gradients, "hessian_vector_products": self.cost.hessian_vector_products}

@@ -16,10 +16,17 @@ from rodflow.training.discrete import DiscreteRun
 
 @dataclass
 class Observer:
-    """Measures a flow's centre and oscillation at a record; the eigensolver starts from the last record's vectors."""
+    """Measures a flow's centre and oscillation at a record; the eigensolver starts from the last record's vectors.
+
+    ``reference``: a run that they are compared with, and its centre ``[d]`` at the start.
+    """
 
     flow: Flow
     curvature: Curvature
+    reference: tuple[DiscreteRun, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        self.records = {} if self.reference is None else records_of(self.reference[0])
 
     def __call__(self, t: float, centre: State, columns: Tensor | None) -> dict[str, float]:
         """What the flow says at time t with its centre c and the ``columns`` a_i ``[d, k]`` of its oscillation: the
@@ -40,9 +47,14 @@ class Observer:
         preconditioner = optimizer.preconditioner(centre.nu, t)
         sharpness = self.curvature.effective_sharpness(centre.w, preconditioner, optimizer.rate(t))
         length = along = alignment = nan
-        if columns is not None:
-            length = float(columns[:, 0].norm())
-            along, alignment = self.curvature.along_sharpest(columns[:, 0], preconditioner)
+        rod = None if columns is None else columns[:, 0]
+        if rod is not None:
+            length = float(rod.norm())
+            along, alignment = self.curvature.along_sharpest(rod, preconditioner)
+        compared = {}
+        if self.reference is not None:
+            run, origin = self.reference
+            compared = compare(run, self.records[int(t)], origin, centre.w, rod)
         return {
             "loss": float(here[0]),
             "predicted_loss": float(mean[0]),
@@ -51,11 +63,17 @@ class Observer:
             "rod_length": length,
             "rod_along_sharpest": along,
             "alignment_sharpest": alignment,
+            **compared,
         }
 
     def _loss_and_square(self, w: Tensor) -> tuple[Tensor, Tensor]:
         loss, gradient = self.curvature.objective.value_and_gradient(w)
         return loss, gradient @ gradient
+
+
+def records_of(run: DiscreteRun) -> dict[int, int]:
+    """The number of the record of each recorded step."""
+    return {step: row for row, step in enumerate(run.record_steps.tolist())}
 
 
 def compare(run: DiscreteRun, record: int, origin: Tensor, centre: Tensor, rod: Tensor | None) -> dict[str, float]:

@@ -20,13 +20,6 @@ def start_log() -> None:
     log.setLevel(logging.INFO)
 
 
-def may_keep(interruptible: bool | None) -> bool:
-    """Whether a loop that Ctrl-C ends hands on what it has: as asked, or else where a person works with Python live, in
-    a notebook or at the prompt. A script has to end.
-    """
-    return hasattr(sys, "ps1") if interruptible is None else interruptible
-
-
 def track(items: Iterable[T], total: int, label: str, every_seconds: float = 20.0) -> Iterator[T]:
     """Yield ``items``, showing how many of ``total`` are done and the time left, on standard error or in the log."""
     if sys.stderr.isatty():

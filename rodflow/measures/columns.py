@@ -1,4 +1,4 @@
-"""The columns of the series that jobs leave, and of what they cost; those of a table stand in its own module."""
+"""Columns of the series that jobs leave, beside those of the library, and of costs; a table's are in its own module."""
 
 from __future__ import annotations
 
@@ -10,36 +10,6 @@ COSTS = [
 ]
 """What a flow costs per optimizer step, without the measuring of it."""
 
-RECORD_COLUMNS = ["step", "loss", "gradient_norm", "sharpness", "oscillation", "oscillation_along_sharpest"]
-"""Of a discrete run's records; ``loss`` is its mean over two steps."""
-STEP_COLUMNS = ["step", "loss", "gradient_norm", "oscillation"]
-"""Of every step of a discrete run."""
-SERIES_COLUMNS = [
-    "step",
-    "error",
-    "displacement",
-    "relative_error",
-    "loss",
-    "predicted_loss",
-    "discrete_loss",
-    "predicted_squared_gradient",
-    "discrete_squared_gradient",
-    "sharpness",
-    "discrete_sharpness",
-    "rod_length",
-    "rod_along_sharpest",
-    "oscillation",
-    "oscillation_along_sharpest",
-    "alignment_sharpest",
-    "alignment_oscillation",
-    "gradients",
-    "hessian_vector_products",
-]
-"""Columns of a flow's time series; the ``discrete_`` and ``oscillation`` ones are the run's, at the same step.
-
-``_along_sharpest`` is a length along the top eigenvector of the preconditioned Hessian, in the metric of P; the
-``alignment`` of the rod is its absolute cosine with that eigenvector, and with the run's own oscillation.
-"""
 STUDY_NUMBERS = ["step", "sharpness", "oscillation", "rod_length", "error"]
 """Numbers of a precision study's series, for each variant and flow."""
 STUDY_COLUMNS = ["variant", "flow", *STUDY_NUMBERS]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rodflow.optimizers.family import Optimizer, root
+from rodflow.optimizers.family import AdamFamily, root
 from rodflow.optimizers.step_map import State
 
 
-class Adagrad(Optimizer):
+class Adagrad(AdamFamily):
     """``nu' = nu + g*g``, ``w' = w - lr g / (sqrt(nu') + epsilon)`` (Duchi, Hazan & Singer, 2011).
 
     nu is a sum, so P only grows, and a run at the edge of stability lets the loss sharpen along with it. There is

@@ -15,7 +15,7 @@ from rodflow.optimizers.step_map import State, StepMap, at_rest
 
 
 @dataclass(frozen=True)
-class Optimizer(StepMap):
+class AdamFamily(StepMap):
     """The family that holds gradient descent and the paper's eight optimizers. With g = ∇L(w),
 
         nu' = beta2 nu + (1 - beta2) q(g)      q(g) = g*g, or ||g||^2 for the scalar variants
@@ -104,53 +104,53 @@ def root(nu: Tensor) -> Tensor:
     return torch.sqrt(nu + torch.finfo(nu.dtype).tiny)
 
 
-class GradientDescent(Optimizer):
+class GradientDescent(AdamFamily):
     """``w' = w - lr g``."""
 
 
-class HeavyBall(Optimizer):
+class HeavyBall(AdamFamily):
     """``m' = beta1 m + (1 - beta1) g``, ``w' = w - lr m'`` (Polyak, 1964; EMA form, no bias correction)."""
 
     momentum = "heavy_ball"
 
 
-class Nesterov(Optimizer):
+class Nesterov(AdamFamily):
     """``w' = w - lr (beta1 m' + (1 - beta1) g)``: torch's SGD with ``nesterov=True`` at ``lr (1 - beta1)``."""
 
     momentum = "nesterov"
 
 
-class ScalarRMSProp(Optimizer):
+class ScalarRMSProp(AdamFamily):
     """RMSProp with one second moment for all weights, the average of ``||g||^2``."""
 
     second_moment = "scalar"
 
 
-class RMSProp(Optimizer):
+class RMSProp(AdamFamily):
     """RMSProp (Tieleman & Hinton, 2012): a second moment per component, no momentum."""
 
     second_moment = "component"
 
 
-class ScalarAdam(Optimizer):
+class ScalarAdam(AdamFamily):
     """Adam with one second moment for all weights."""
 
     momentum, second_moment = "heavy_ball", "scalar"
 
 
-class Adam(Optimizer):
+class Adam(AdamFamily):
     """Adam (Kingma & Ba, 2015)."""
 
     momentum, second_moment = "heavy_ball", "component"
 
 
-class ScalarNAdam(Optimizer):
+class ScalarNAdam(AdamFamily):
     """NAdam with one second moment for all weights."""
 
     momentum, second_moment = "nesterov", "scalar"
 
 
-class NAdam(Optimizer):
+class NAdam(AdamFamily):
     """NAdam (Dozat, 2016) with a constant beta1: torch's NAdam in the limit of a large ``momentum_decay``."""
 
     momentum, second_moment = "nesterov", "component"

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rodflow.optimizers.family import Optimizer
+from rodflow.optimizers.family import AdamFamily
 from rodflow.optimizers.step_map import State
 
 
 @dataclass(frozen=True)
-class QHM(Optimizer):
+class QHM(AdamFamily):
     """Quasi-hyperbolic momentum (Ma & Yarats, 2019): ``w' = w - lr (s m' + (1 - s) g)`` with s the ``momentum_share``.
 
     m is heavy ball's average. s = 0 is gradient descent, s = 1 heavy ball and s = beta1 Nesterov momentum. On a

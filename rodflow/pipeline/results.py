@@ -11,15 +11,9 @@ import pandas as pd
 
 from rodflow.config import Cell
 from rodflow.errors import InvalidInput
+from rodflow.flows.columns import SERIES_COLUMNS
 from rodflow.jobs.files import read_model, read_table
-from rodflow.measures.columns import (
-    LANDSCAPE_NUMBERS,
-    PLANE_NUMBERS,
-    RECORD_COLUMNS,
-    SERIES_COLUMNS,
-    STEP_COLUMNS,
-    STUDY_NUMBERS,
-)
+from rodflow.measures.columns import LANDSCAPE_NUMBERS, PLANE_NUMBERS, STUDY_NUMBERS
 from rodflow.measures.summaries import FlowSummary, LandscapeSummary, OfCell, PlaneSummary, RunSummary, StudySummary
 from rodflow.pipeline.layout import (
     discrete_file,
@@ -30,6 +24,7 @@ from rodflow.pipeline.layout import (
     steps_file,
     study_file,
 )
+from rodflow.training.columns import RECORD_COLUMNS, STEP_COLUMNS
 
 
 class Run(NamedTuple):

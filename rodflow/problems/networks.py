@@ -13,10 +13,10 @@ from rodflow.config.schema import Sizes
 from rodflow.errors import InvalidInput
 from rodflow.jobs.progress import log
 from rodflow.problems import architectures, datasets
+from rodflow.training.arguments import require_device, require_dtype
 from rodflow.training.losses import Loss
 from rodflow.training.objective import Objective, flat_parameters
 from rodflow.training.replay import Compile
-from rodflow.training.tensors import require_device, require_dtype
 
 
 @dataclass

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from rodflow.catalogue import FLOWS
-from rodflow.measures.columns import (
-    LANDSCAPE_COLUMNS,
-    PLANE_COLUMNS,
-    RECORD_COLUMNS,
-    SERIES_COLUMNS,
-    STEP_COLUMNS,
-    STUDY_COLUMNS,
-)
+from rodflow.flows.columns import SERIES_COLUMNS
+from rodflow.measures.columns import LANDSCAPE_COLUMNS, PLANE_COLUMNS, STUDY_COLUMNS
 from rodflow.measures.constants import BEFORE_EDGE, EDGE, NEARER, ONSET, STUDY_ONSET
+from rodflow.training.columns import RECORD_COLUMNS, STEP_COLUMNS
 
 SERIES = {
     "records": RECORD_COLUMNS,

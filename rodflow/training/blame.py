@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,20 +12,17 @@ from torch.utils import _pytree as pytree
 
 from rodflow.training.forward import forward_pass
 
-if TYPE_CHECKING:
-    from rodflow.training.module import ModuleLoss
-
 Function = Callable[[Tensor], Tensor]
 """A number ``[]`` of a vector ``[k]``."""
 
 
 def layer_to_blame(
-    loss: ModuleLoss, w: Tensor, inputs: tuple[Tensor, ...], at_fault: Callable[[Function, Tensor], Any]
+    module: nn.Module, evaluate: Callable[[], object], at_fault: Callable[[Function, Tensor], Any]
 ) -> str:
     """The name of the first layer for which ``at_fault(function, point)`` is true; empty if only the whole module is.
 
     ``function`` is a random combination of the layer's outputs, of its parameters and floating inputs in one vector;
-    ``point`` is where they are when the module is evaluated at w. A layer comes after the layers inside of it.
+    ``point`` is where they are when ``evaluate`` calls the module. A layer comes after the layers inside of it.
     """
     calls: dict[str, tuple[nn.Module, Any, dict[str, Tensor]]] = {}
 
@@ -36,10 +33,10 @@ def layer_to_blame(
 
         return hook
 
-    hooks = [layer.register_forward_hook(keep(n), with_kwargs=True) for n, layer in loss.module.named_modules() if n]
+    hooks = [layer.register_forward_hook(keep(n), with_kwargs=True) for n, layer in module.named_modules() if n]
     try:
         with torch.no_grad(), forward_pass():
-            loss.output(w, *inputs)
+            evaluate()
     finally:
         for handle in hooks:
             handle.remove()

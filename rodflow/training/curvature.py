@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rodflow.errors import InvalidInput, real_number, whole_number
+from rodflow.errors import real_number, whole_number
 from rodflow.training.objective import Linearised, Objective
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 GUARDS = 2
 """Eigenpairs beyond those asked for that a call hands on to the next: one of them is the next to cross."""
 GUARD_TOLERANCE = 0.2
-"""The ``tolerance`` of the first of them."""
+"""The ``sharpness_tolerance`` of the first of them."""
 LEAST_EXPANSIONS, LEAST_AT_FIRST = 2, 8
 """A basis grows at least this often beyond a random direction, the first one more often, so that what that direction
 has of a large eigenvalue is seen.
@@ -36,25 +36,32 @@ class Curvature:
     basis then grows by the residual ``M x - theta x`` of the worst Ritz pair, one product each (Davidson's method
     without a preconditioner: a Krylov method that goes on from several vectors). With rho the length of a residual and
     gap the distance of theta to the smallest Ritz value that is kept, an eigenvalue lies within ``rho^2 / gap`` of
-    theta, and the basis grows until that is below ``tolerance^2`` times the largest, for each pair asked for; for the
-    first guard with ``GUARD_TOLERANCE`` in the place of ``tolerance``.
+    theta, and the basis grows until that is below ``sharpness_tolerance^2`` times the largest, for each pair asked for;
+    for the first guard with ``GUARD_TOLERANCE`` in its place.
 
     A residual bounds the distance to *some* eigenvalue. That it is the largest is what guards and random directions are
     for: an eigenvalue that overtakes the largest along a trajectory was a guard before, or grows out of the random
     directions of a few calls. No bound on products can exclude a miss; tests compare whole runs with dense Hessians.
 
-    Parameters: ``count`` of eigenvalues, ``tolerance`` (the relative error is its square), ``max_expansions`` of the
-    basis in a call.
+    Parameters: the number of ``eigenvalues``, ``sharpness_tolerance`` (the relative error is its square),
+    ``max_expansions`` of the basis in a call.
     """
 
-    def __init__(self, objective: Objective, count: int = 1, tolerance: float = 2e-2, max_expansions: int = 60):
+    def __init__(
+        self, objective: Objective, eigenvalues: int = 1, sharpness_tolerance: float = 2e-2, max_expansions: int = 60
+    ):
         self.objective = objective
-        self.count = whole_number("count", count, "a positive number of eigenvalues", least=1)
+        self.eigenvalues = whole_number("eigenvalues", eigenvalues, "a positive number of eigenvalues", least=1)
         allowed = "a number above 0 and below 1, whose square is the relative error"
-        self.tolerance = real_number("tolerance", tolerance, allowed, lambda x: 0 < x < 1)
+        self.tolerance = real_number("sharpness_tolerance", sharpness_tolerance, allowed, lambda x: 0 < x < 1)
         self.max_expansions = whole_number("max_expansions", max_expansions, "a positive number", least=1)
-        self.vectors: Tensor | None = None  # [d, count + GUARDS], of the last call, largest eigenvalue first, float64
+        self.vectors: Tensor | None = None  # [d, eigenvalues + GUARDS], of the last call, largest first, float64
         self.calls = 0
+
+    def require_fit(self, weights: int) -> None:
+        """Check that there are no more eigenvalues than weights. Raises: ``InvalidInput``."""
+        allowed = f"from 1 to the number of weights, {weights}"
+        whole_number("eigenvalues", self.eigenvalues, allowed, least=1, most=weights)
 
     def state_dict(self) -> StateDict:
         """What the next call takes from the last ones, for a checkpoint."""
@@ -82,16 +89,15 @@ class Curvature:
     def effective_sharpness(
         self, w: Tensor, preconditioner: Tensor, learning_rate: float, linearised: Linearised | None = None
     ) -> Tensor:
-        """The ``count`` largest eigenvalues of ``lr P^-1/2 H(w) P^-1/2``, falling, float64 ``[count]`` on the CPU.
+        """The largest ``eigenvalues`` of ``lr P^-1/2 H(w) P^-1/2``, falling, float64 ``[eigenvalues]`` on the CPU.
 
         Shapes: w ``[d]``, the diagonal ``preconditioner [d]`` or ``[1]``; ``linearised``: the objective there, if it is
         known. NaN where w, P or H is not finite.
 
         Raises: ``InvalidInput`` for more eigenvalues than weights.
         """
-        if self.count > len(w):
-            raise InvalidInput("count", self.count, f"at most {len(w)} eigenvalues, the number of weights")
-        nan = torch.full((self.count,), float("nan"), dtype=torch.float64)
+        self.require_fit(len(w))
+        nan = torch.full((self.eigenvalues,), float("nan"), dtype=torch.float64)
         scale = preconditioner.rsqrt()
         gradient, hessian, _ = linearised or self.objective.linearise(w)
         if not (torch.isfinite(gradient).all() and torch.isfinite(scale).all()):
@@ -105,12 +111,12 @@ class Curvature:
             return nan
         values, self.vectors = found
         self.calls += 1
-        return values[: self.count].cpu()
+        return values[: self.eigenvalues].cpu()
 
     def _ritz(self, product: Callable[[Tensor], Tensor], like: Tensor) -> tuple[Tensor, Tensor] | None:
         """Eigenvalues ``[kept]`` and vectors ``[d, kept]``, float64; None where a product is not finite."""
         d = like.numel()
-        kept = min(self.count + GUARDS, d)
+        kept = min(self.eigenvalues + GUARDS, d)
         basis = Basis(d, like.device)
         generator = torch.Generator().manual_seed(self.calls)
 
@@ -126,10 +132,10 @@ class Curvature:
             values, rotation, norms = basis.pairs(kept)
             size = max(float(values[:1].abs()), 1e-12)
             tolerances = torch.full_like(norms, GUARD_TOLERANCE)
-            tolerances[: self.count] = self.tolerance
+            tolerances[: self.eigenvalues] = self.tolerance
             gaps = (values - values[-1]).clamp(min=self.tolerance * size)
             allowed = tolerances * (size * gaps).sqrt()
-            excess = (norms / allowed)[: min(self.count + 1, kept)]
+            excess = (norms / allowed)[: min(self.eigenvalues + 1, kept)]
             least = LEAST_EXPANSIONS if self.vectors is not None else LEAST_AT_FIRST
             enough = since >= least and len(values) == kept
             if len(basis) == d or expansions >= self.max_expansions or (enough and bool((excess <= 1).all())):

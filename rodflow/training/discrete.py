@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from rodflow.errors import InvalidInput, real_number, whole_number
-from rodflow.jobs.progress import log, may_keep, track
-from rodflow.optimizers.step_map import EQUIVALENT, State, StepMap
+from rodflow.jobs.progress import log
+from rodflow.optimizers.step_map import State, StepMap
+from rodflow.training import preflight
+from rodflow.training.arguments import require_device, require_dtype, require_objective, require_room, require_step_map
+from rodflow.training.columns import STEP_COLUMNS
 from rodflow.training.curvature import Curvature
 from rodflow.training.objective import Objective
+from rodflow.training.recorder import Recorder
 from rodflow.training.rounding import rounding_errors
-from rodflow.training.tensors import require_device, require_dtype
 from rodflow.training.weights import flat
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from rodflow.jobs.checkpoint import Checkpoint, StateDict
+    from rodflow.jobs.checkpoint import Checkpoint
 
 WINDOW_HALF_WIDTH = 8
 DIVERGENCE_FACTOR = 1e4
@@ -101,13 +102,6 @@ def midpoint(before: State, here: State, after: State) -> State:
     return State(*((b + 2 * h + a) / 4 for b, h, a in zip(before, here, after, strict=True)))
 
 
-def require_objective(objective: object) -> None:
-    """Check that something has a loss and its derivatives. Raises: ``InvalidInput``."""
-    if not hasattr(objective, "value_and_gradient"):
-        allowed = "a rodflow.Objective: Objective.from_module(module, x, y), or Objective(function of w)"
-        raise InvalidInput("objective", objective, allowed)
-
-
 def require_pure(optimizer: StepMap, state: State, gradient: Tensor, t: int) -> None:
     """Check that a step leaves its arguments as they are: flows take steps from states that they go on using.
 
@@ -177,23 +171,6 @@ class DiscreteRun:
         """The last step that has a loss, and a state before it."""
         return len(self.loss) - 1 if self.diverged_at is None else self.diverged_at - 1
 
-    @property
-    def by_step(self) -> dict[str, Tensor]:
-        """The series with an entry a step, by name."""
-        return {"loss": self.loss, "gradient_norm": self.gradient_norm, "oscillation": self.oscillation}
-
-    @property
-    def by_record(self) -> dict[str, Tensor]:
-        """The series with an entry a record, by name."""
-        names = ("midpoints", "sharpness", "oscillation_along_sharpest")
-        states = {f"state_{name}": part for name, part in self.states._asdict().items()}
-        return {name: getattr(self, name) for name in names} | states
-
-    @property
-    def row_of(self) -> dict[int, int]:
-        """The number of the record of each recorded step."""
-        return {step: row for row, step in enumerate(self.record_steps.tolist())}
-
     def window(self, at: int, half_width: int = WINDOW_HALF_WIDTH) -> Window:
         """The states around step ``at``: a window that was kept, as wide as asked for or wider, or else a replay.
 
@@ -230,7 +207,7 @@ class DiscreteRun:
 
     def table(self) -> pd.DataFrame:
         """A row a record: step, loss averaged over two steps, gradient norm, effective sharpness, oscillation and its
-        part along the sharpest direction; ``rodflow.measures.columns.RECORD_COLUMNS``.
+        part along the sharpest direction; ``rodflow.training.columns.RECORD_COLUMNS``.
         """
         t = self.record_steps
         return pd.DataFrame(
@@ -243,18 +220,6 @@ class DiscreteRun:
                 "oscillation_along_sharpest": self.oscillation_along_sharpest.numpy(),
             }
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write the run to a file, whole or not at all; :func:`rodflow.load` gives it back, bit by bit.
-
-        Kept are all series, states and windows. The objective and the optimizer are code and are not: the optimizer's
-        settings are kept as text, ``optimizer``, and of functions in it their names.
-
-        Raises: ``OSError`` if the file cannot be written.
-        """
-        from rodflow.training.run_file import save
-
-        save(self, path)
 
 
 def train(
@@ -289,7 +254,8 @@ def train(
     ``interrupted``, if it has a record. None: in a notebook and at Python's prompt, and not in a script. A run with a
     ``checkpoint`` never is, since what it made would be taken for the whole.
 
-    ``check``: whether :meth:`Objective.check` looks at the objective first, unless it has. The numbers are the same.
+    ``check``: whether :func:`rodflow.training.preflight.check` looks at the objective first, unless it has; no number
+    depends on it.
 
     Raises: ``InvalidInput`` for what the check refuses, a w0 that is no flat vector of floating numbers, an
     ``optimizer`` that is no step map or whose step changes its arguments, a non-positive number of steps or more of
@@ -297,55 +263,27 @@ def train(
     that is negative or not finite.
     """
     require_objective(objective)
+    require_step_map(optimizer)
     w0 = flat(w0)
-    if not isinstance(optimizer, StepMap):
-        raise InvalidInput("optimizer", optimizer, EQUIVALENT)
     steps = whole_number("steps", steps, "a positive number of steps", least=1)
-    record_interval = whole_number(
-        "record_interval", record_interval, f"from 1 to the number of steps, {steps}", least=1, most=steps
-    )
-    eigenvalues, sharpness_tolerance = of_sharpness(eigenvalues, sharpness_tolerance, w0.numel())
-    perturbation = real_number(
-        "perturbation", perturbation, "a finite number >= 0, relative to each weight", lambda x: 0 <= x < math.inf
-    )
-    if check and not objective.checked:
-        objective.check(w0)
+    allowed = f"from 1 to the number of steps, {steps}"
+    record_interval = whole_number("record_interval", record_interval, allowed, least=1, most=steps)
+    allowed = "a finite number >= 0, relative to each weight"
+    perturbation = real_number("perturbation", perturbation, allowed, lambda x: 0 <= x < math.inf)
     curvature = Curvature(objective, eigenvalues, sharpness_tolerance)
-    state, first, count = optimizer.init(w0), 0, steps + 2
-    require_room(steps, 3 * count + steps // record_interval * (w0.numel() + sum(map(len, state))), w0.itemsize)
-    record_steps = torch.arange(record_interval, steps + 1, record_interval)
-
-    def blank(*shape: int, device: torch.device | str = "cpu", dtype: torch.dtype = w0.dtype) -> Tensor:
-        return torch.full(shape, float("nan"), dtype=dtype, device=device)
-
-    previous: State | None = None
-    run = DiscreteRun(
-        threshold=optimizer.threshold,
-        record_steps=record_steps,
-        loss=blank(count, device=w0.device),
-        gradient_norm=blank(count, device=w0.device),
-        oscillation=blank(count, device=w0.device),
-        midpoints=blank(len(record_steps), w0.numel()),
-        states=State(*(blank(len(record_steps), part.numel()) for part in state)),
-        sharpness=blank(len(record_steps), eigenvalues, dtype=torch.float64),
-        oscillation_along_sharpest=blank(len(record_steps), dtype=torch.float64),
-        source=(objective, optimizer),
-        perturbation=perturbation,
-        optimizer=optimizer.description,
-        w0=w0,
-    )
-    saved = saved_in(checkpoint)
+    curvature.require_fit(len(w0))
+    run = _blank(objective, optimizer, w0, steps, record_interval, curvature.eigenvalues, perturbation)
+    recorder = Recorder({"by_step": _by_step(run), "by_record": _by_record(run)}, progress, checkpoint, interruptible)
+    if check and not objective.checked:
+        preflight.check(objective, w0)
+    previous, state = None, optimizer.init(w0)
+    saved = recorder.restore()
     if saved is not None:
-        _load_series(run, saved)
         curvature.load_state_dict(saved.get("curvature", {}))
-        previous, state = (
-            State(*(torch.tensor(saved[name][part], device=w0.device) for part in State._fields))
-            for name in ("previous", "state")
-        )
-        first = int(saved["step"])
-    taken = first  # steps whose every number is there
-    try:
-        for t in track(range(first, count), count - first, progress):
+        previous, state = (_state_of(saved[name], w0.device) for name in ("previous", "state"))
+    first, last = recorder.done, steps + 1
+    with recorder.keeping(least=record_interval + 2):
+        for t in recorder.rows(last + 1):
             run.loss[t], gradient = objective.value_and_gradient(state.w)
             run.gradient_norm[t] = gradient.norm()
             if t == first:
@@ -353,68 +291,89 @@ def train(
             following = perturbed_step(optimizer, state, gradient, t, perturbation)
             if previous is not None:
                 run.oscillation[t] = (2 * state.w - previous.w - following.w).norm() / 4
-            if t % record_interval == 0 or t == count - 1:
+            at_record = t % record_interval == 0
+            if at_record or t == last:
                 run.diverged_at = _first_diverged(run.loss[: t + 1])
                 if run.diverged_at is not None:
                     break
-            if previous is not None and t % record_interval == 0 and t <= steps:
-                i = t // record_interval - 1
-                centre = midpoint(previous, state, following)
-                run.midpoints[i] = centre.w
-                for kept, part in zip(run.states, state, strict=True):
-                    kept[i] = part
-                preconditioner = optimizer.preconditioner(centre.nu, t)
-                run.sharpness[i] = curvature.effective_sharpness(centre.w, preconditioner, optimizer.rate(t))
-                run.oscillation_along_sharpest[i] = curvature.along_sharpest(state.w - centre.w, preconditioner)[0]
+            i = t // record_interval - 1
+            if at_record and previous is not None and t <= steps:
+                _record(run, i, curvature, previous, state, following)
                 if on_record is not None:
                     on_record(t, float(run.sharpness[i, 0]))
-                if checkpoint is not None:
-                    checkpoint.save(
-                        {
-                            "step": t + 1,
-                            "previous": state._asdict(),
-                            "state": following._asdict(),
-                            "by_step": {name: series[: t + 1] for name, series in run.by_step.items()},
-                            "by_record": {name: series[: i + 1] for name, series in run.by_record.items()},
-                            "curvature": curvature.state_dict(),
-                        }
-                    )
-            previous, state = state, following
-            taken = t + 1
-    except KeyboardInterrupt:
-        if checkpoint is not None or not may_keep(interruptible) or taken - 2 < record_interval:
-            raise
-        _shorten(run, taken)
-        log.warning("%s: interrupted, %d of %d steps are kept", progress, taken - 2, steps)
+            previous, state, recorder.done = state, following, t + 1
+            if at_record and 0 < t <= steps:
+                memory = {"previous": previous._asdict(), "state": state._asdict(), "curvature": curvature.state_dict()}
+                recorder.save({"by_step": t + 1, "by_record": i + 1}, memory)
+    if recorder.interrupted:
+        _shorten(run, recorder.done)
+        log.warning("%s: interrupted, %d of %d steps are kept", progress, recorder.done - 2, steps)
     _forget_after(run)
     if run.diverged_at is not None:
         log.warning("%s: diverged at step %d", progress, run.diverged_at)
     return run
 
 
-def saved_in(checkpoint: Checkpoint | None) -> StateDict | None:
-    """What a loop goes on from, if there is any. Raises: ``InvalidInput`` for a checkpoint that is none."""
-    if checkpoint is None:
-        return None
-    if not hasattr(checkpoint, "load"):
-        raise InvalidInput("checkpoint", checkpoint, "a rodflow.Checkpoint, within its block")
-    return checkpoint.load()
+def _blank(
+    objective: Objective,
+    optimizer: StepMap,
+    w0: Tensor,
+    steps: int,
+    record_interval: int,
+    eigenvalues: int,
+    perturbation: float,
+) -> DiscreteRun:
+    """A run before its first step, all NaN. Raises: ``InvalidInput`` where memory has no room for it."""
+    state, count, records = optimizer.init(w0), steps + 2, steps // record_interval
+    require_room(steps, 3 * count + records * (len(w0) + sum(map(len, state))), w0.itemsize)
+
+    def blank(*shape: int, device: torch.device | str = "cpu", dtype: torch.dtype = w0.dtype) -> Tensor:
+        return torch.full(shape, float("nan"), dtype=dtype, device=device)
+
+    return DiscreteRun(
+        threshold=optimizer.threshold,
+        record_steps=torch.arange(record_interval, steps + 1, record_interval),
+        loss=blank(count, device=w0.device),
+        gradient_norm=blank(count, device=w0.device),
+        oscillation=blank(count, device=w0.device),
+        midpoints=blank(records, len(w0)),
+        states=State(*(blank(records, len(part)) for part in state)),
+        sharpness=blank(records, eigenvalues, dtype=torch.float64),
+        oscillation_along_sharpest=blank(records, dtype=torch.float64),
+        source=(objective, optimizer),
+        perturbation=perturbation,
+        optimizer=optimizer.description,
+        w0=w0,
+    )
 
 
-def of_sharpness(eigenvalues: int, sharpness_tolerance: float, weights: int) -> tuple[int, float]:
-    """How effective sharpness is measured: so many eigenvalues, to a tolerance. Raises: ``InvalidInput``."""
-    allowed = f"from 1 to the number of weights, {weights}"
-    count = whole_number("eigenvalues", eigenvalues, allowed, least=1, most=weights)
-    allowed = "a number above 0 and below 1, whose square is the relative error"
-    return count, real_number("sharpness_tolerance", sharpness_tolerance, allowed, lambda x: 0 < x < 1)
+def _by_step(run: DiscreteRun) -> dict[str, Tensor]:
+    """The series with an entry per step, by name."""
+    return {name: getattr(run, name) for name in STEP_COLUMNS[1:]}
 
 
-def require_room(steps: int, numbers: int, itemsize: int) -> None:
-    """Check that the numbers that so many steps leave fit into this machine's memory. Raises: ``InvalidInput``."""
-    needed, there = numbers * itemsize / 2**30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    if needed > there:
-        allowed = f"fewer, or a larger record_interval: the records take {needed:.3g} GiB, and memory has {there:.3g}"
-        raise InvalidInput("steps", steps, allowed)
+def _by_record(run: DiscreteRun) -> dict[str, Tensor]:
+    """The series with an entry per record, by name."""
+    names = ("midpoints", "sharpness", "oscillation_along_sharpest")
+    states = {f"state_{name}": part for name, part in run.states._asdict().items()}
+    return {name: getattr(run, name) for name in names} | states
+
+
+def _state_of(saved: dict[str, np.ndarray], device: torch.device) -> State:
+    return State(*(torch.tensor(saved[part], device=device) for part in State._fields))
+
+
+def _record(run: DiscreteRun, i: int, curvature: Curvature, previous: State, state: State, following: State) -> None:
+    """Fill in record i of a run, from the states around it."""
+    assert run.source is not None
+    optimizer, t = run.source[1], int(run.record_steps[i])
+    centre = midpoint(previous, state, following)
+    run.midpoints[i] = centre.w
+    for kept, part in zip(run.states, state, strict=True):
+        kept[i] = part
+    preconditioner = optimizer.preconditioner(centre.nu, t)
+    run.sharpness[i] = curvature.effective_sharpness(centre.w, preconditioner, optimizer.rate(t))
+    run.oscillation_along_sharpest[i] = curvature.along_sharpest(state.w - centre.w, preconditioner)[0]
 
 
 def _shorten(run: DiscreteRun, taken: int) -> None:
@@ -422,19 +381,12 @@ def _shorten(run: DiscreteRun, taken: int) -> None:
     run.interrupted = True
     records = int((run.record_steps <= taken - 2).sum())
     run.record_steps = run.record_steps[:records].clone()
-    for name in ("loss", "gradient_norm", "oscillation"):
-        setattr(run, name, getattr(run, name)[:taken].clone())
+    for name, series in _by_step(run).items():
+        setattr(run, name, series[:taken].clone())
     for name in ("midpoints", "sharpness", "oscillation_along_sharpest"):
         setattr(run, name, getattr(run, name)[:records].clone())
     run.states = State(*(part[:records].clone() for part in run.states))
     run.diverged_at = _first_diverged(run.loss)
-
-
-def _load_series(run: DiscreteRun, saved: dict[str, Any]) -> None:
-    """Fill in what a run had recorded."""
-    for kind, series in (("by_step", run.by_step), ("by_record", run.by_record)):
-        for name, kept in saved[kind].items():
-            series[name][: len(kept)] = torch.from_numpy(kept)
 
 
 def _first_diverged(loss: Tensor) -> int | None:
@@ -445,9 +397,10 @@ def _first_diverged(loss: Tensor) -> int | None:
 def _forget_after(run: DiscreteRun) -> None:
     """Set to NaN all that a diverged run recorded from its divergence on, and bring the series to the CPU."""
     if run.diverged_at is not None:
-        for series in run.by_step.values():
+        for series in _by_step(run).values():
             series[run.diverged_at :] = float("nan")
         late = run.record_steps >= run.diverged_at
-        for records in run.by_record.values():
+        for records in _by_record(run).values():
             records[late] = float("nan")
-    run.loss, run.gradient_norm, run.oscillation = run.loss.cpu(), run.gradient_norm.cpu(), run.oscillation.cpu()
+    for name, series in _by_step(run).items():
+        setattr(run, name, series.cpu())

@@ -214,7 +214,7 @@ def _require_repeatable(loss: ModuleLoss, w: Tensor, inputs: tuple[Tensor, ...],
 
     names = in_training(loss.module, nn.modules.dropout._DropoutNd)
     with torch.no_grad(), seeds_kept(w.device):
-        raise random_module(loss, names or layer_to_blame(loss, w, inputs, at_fault))
+        raise random_module(loss, names or layer_to_blame(loss.module, lambda: loss.output(w, *inputs), at_fault))
 
 
 def random_module(loss: ModuleLoss, names: str) -> InvalidInput:

@@ -14,12 +14,12 @@ from rodflow.errors import InvalidInput, whole_number
 from rodflow.jobs.progress import log
 from rodflow.training.cost import Cost, Counter
 from rodflow.training.data import taken_apart
+from rodflow.training.differences import DOUBLE, aside, direction, is_third_derivative
 from rodflow.training.forward import ONE_AT_A_TIME, exact_on_gpu, forward_pass
 from rodflow.training.losses import Loss
-from rodflow.training.module import WHOLE, computed_in, in_brackets, in_training, module_loss
-from rodflow.training.preflight import preflight, require_third_derivatives
+from rodflow.training.module import WHOLE, computed_in, in_brackets, in_training, module_loss, seeds_kept
 from rodflow.training.replay import Compile, Replayed
-from rodflow.training.weights import flat, flat_parameters
+from rodflow.training.weights import flat_parameters
 
 __all__ = ["Cost", "Objective", "flat_parameters", "flops"]
 
@@ -44,6 +44,8 @@ class Linearised(NamedTuple):
     """
 
 
+EXAMPLES = 64
+"""Checks of derivatives look at no more examples than this."""
 BATCHED_FLOPS, BATCHED_WEIGHTS = 1e8, 50_000
 """A gradient of at most so many floating-point operations, of at most so many weights, is evaluated at several points
 at once: its time goes into starting its operations. A larger one is faster point by point (docs/performance.md).
@@ -84,7 +86,7 @@ class Objective:
         self._batches_products = True  # whether torch can evaluate several Hessian-vector products at once
         self._third_is_right = False  # whether third derivatives were compared with a difference
         self.checked = False
-        """Whether :meth:`check` found nothing wrong."""
+        """Whether :func:`rodflow.training.preflight.check` found nothing wrong."""
         self._prepare()
 
     @classmethod
@@ -147,19 +149,28 @@ class Objective:
         """Full-batch evaluations that this thread asked for, since construction."""
         return self._counter.cost
 
-    def check(self, w: Tensor) -> None:
-        """The preflight: check, at weights w ``[d]``, that the loss is a function with two derivatives that torch gets
-        right (:func:`rodflow.training.preflight.preflight`). ``train`` and ``integrate`` do it once for an objective.
-        Not added to ``cost``.
-
-        Raises: ``InvalidInput`` naming what is wrong, and the layer to blame if it is one's.
-        """
-        preflight(self, flat(w))
-        self.checked = True
-
     def on(self, data: tuple[Tensor, ...]) -> Objective:
         """The same loss on other data, evaluated as the code says."""
         return Objective(self._loss, data, self._chunk_size, "off")
+
+    def few(self, w: Tensor) -> tuple[Objective, Tensor]:
+        """The objective on few examples and a point aside of w, in double precision: as far as it can be evaluated so.
+
+        Checks of derivatives are made there.
+        """
+        point, stride = aside(w), -(-self._examples // EXAMPLES)
+        some = [part[::stride] for part in self._data]
+        double = [part.double() if part.is_floating_point() else part for part in some]
+        for data, at in ((double, point.double()), (some, point)):
+            try:
+                few = self.on(tuple(data))
+                few.value(at)
+                return few, at
+            except InvalidInput:
+                raise
+            except Exception as error:  # whatever a user's code raises where it expects other numbers, or all of them
+                log.debug("check of the objective: %s", error)
+        return self.on(self._data), point
 
     def epsilon(self, w: Tensor) -> float:
         """The relative rounding error of what is evaluated at w: that of w's dtype or the data's, the larger."""
@@ -341,9 +352,26 @@ class Objective:
             self.cost.gradients += 1
             products, third = self._mean(lambda *batch: evaluate(*self._differentiable_gradient(w, *batch)))
         if not self._third_is_right:
-            require_third_derivatives(self, w)
+            self._require_third_derivatives(w)
             self._third_is_right = True
         return products, third
+
+    def _require_third_derivatives(self, w: Tensor) -> None:
+        """Compare a third derivative near w with a difference, where the loss can be evaluated in double precision.
+
+        Raises: ``InvalidInput`` where they differ.
+        """
+        with seeds_kept(w.device):
+            few, point = self.few(w)
+            if few.epsilon(point) > DOUBLE:
+                return
+            few._third_is_right = True
+            u = direction(point, 1)
+            products, thirds = few.third_derivatives(point, u[:, None])
+            if is_third_derivative(thirds[0, 0], few.hessian_vector_product, point, u, float(products.norm())):
+                return
+        allowed = "a loss that torch differentiates three times: norms written out, none of torch's fused ones"
+        raise InvalidInput("third derivatives", "wrong ones, by a difference of Hessian-vector products", allowed)
 
     def product_in_gradients(self, w: Tensor) -> float:
         """What a Hessian-vector product of :meth:`linearise` takes, in gradients: the ratio of their counts of

@@ -17,7 +17,6 @@ crosses kinks, so a loss that has some is then not refused, and the log says tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -25,23 +24,15 @@ from torch import Tensor
 from rodflow.errors import InvalidInput
 from rodflow.jobs.progress import log
 from rodflow.training.blame import layer_to_blame
+from rodflow.training.differences import DOUBLE, direction, length
 from rodflow.training.module import WHOLE, ModuleLoss, in_brackets, random_module, seeds_kept
+from rodflow.training.objective import Objective
+from rodflow.training.weights import flat
 
-if TYPE_CHECKING:
-    from rodflow.training.objective import Objective
-
-EXAMPLES = 64
-"""At most so many examples are looked at."""
-ASIDE = 1e-3
-"""How far from w, relative to its length."""
 FINE, COARSE = (1e-8, 3e-9), (3e-3, 1e-3)
 """Steps of differences of gradients, relative to w's length: for double precision, and for single."""
 VALUE_STEP = 1e-4
 """The step of the difference of values."""
-THIRD_STEPS = 1e-4, 1e-6
-"""Those of differences of Hessian-vector products; the second one crosses hardly any kinks."""
-DOUBLE = 1e-10
-"""Rounding errors below this one are those of double precision."""
 KINKED = (
     "Relu",
     "Prelu",
@@ -69,48 +60,27 @@ CURES = {
 }
 
 
-def preflight(objective: Objective, w: Tensor) -> None:
-    """Check the loss at w ``[d]``, as above, by at most twelve gradients of few examples.
+def check(objective: Objective, w: Tensor) -> None:
+    """Check the loss at w ``[d]``, as above, by at most twelve gradients of few examples, which its ``cost`` does not
+    count. ``train`` and ``integrate`` do it once for an objective, which is then marked as ``checked``.
 
     Raises: ``InvalidInput`` for w on another device than the data, and for each of the above, with the layer's name.
     """
+    w = flat(w)
     devices = {part.device for part in objective._data}
     if devices and w.device not in devices:
         raise InvalidInput("w0", f"on {w.device}", f"weights where the data are, on {devices.pop()}")
-    if w.is_meta:
-        return
-    with seeds_kept(w.device):
-        few, point = _few(objective, w)
-        found = fault(few, point)
-        if found and found[0] != UNDECIDED:
-            raise _refusal(few, point, *found)
-        if found:
-            log.warning("second derivatives were not compared with differences of gradients: too few digits, or kinks")
-        _require_chunks(objective, few, point)
-
-
-def _few(objective: Objective, w: Tensor) -> tuple[Objective, Tensor]:
-    """The objective on few examples and a point aside of w, in double precision: as far as it can be evaluated so."""
-    generator = torch.Generator().manual_seed(0)
-    aside = torch.randn(w.numel(), generator=generator, dtype=torch.float64).to(w.device, w.dtype)
-    point = w + ASIDE * _scale(w) / w.numel() ** 0.5 * aside
-    stride = -(-objective._examples // EXAMPLES)
-    some = [part[::stride] for part in objective._data]
-    double = [part.double() if part.is_floating_point() else part for part in some]
-    for data, at in ((double, point.double()), (some, point)):
-        try:
-            few = objective.on(tuple(data))
-            few.value(at)
-            return few, at
-        except InvalidInput:
-            raise
-        except Exception as error:  # whatever a user's code raises where it expects other numbers, or all of them
-            log.debug("preflight: %s", error)
-    return objective.on(objective._data), point
-
-
-def _scale(w: Tensor) -> float:
-    return float(w.norm()) or 1.0
+    if not w.is_meta:
+        with seeds_kept(w.device):
+            few, point = objective.few(w)
+            found = fault(few, point)
+            if found and found[0] != UNDECIDED:
+                raise _refusal(few, point, *found)
+            if found:
+                why = "too few digits, or kinks"
+                log.warning("second derivatives were not compared with differences of gradients: %s", why)
+            _require_chunks(objective, few, point)
+    objective.checked = True
 
 
 def fault(objective: Objective, w: Tensor) -> tuple[str, str] | None:
@@ -130,13 +100,13 @@ def fault(objective: Objective, w: Tensor) -> tuple[str, str] | None:
         return RANDOM, ""
     try:
         differentiated, product, _ = objective.linearise(w)
-        u, v = (_direction(w, seed) for seed in (1, 2))
+        u, v = (direction(w, seed) for seed in (1, 2))
         hu, hv = product(u), product(v)
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, NotImplementedError) as error:
         return SECOND, str(error).splitlines()[0]
-    size, scale = float(gradient.norm()), _scale(w)
+    size, scale = float(gradient.norm()), length(w)
     if float((gradient - differentiated).norm()) > 10 * rough * size:
         return RANDOM, ""
     if not _is_derivative(objective, w, float(value), gradient):
@@ -159,37 +129,10 @@ def fault(objective: Objective, w: Tensor) -> tuple[str, str] | None:
     return UNDECIDED, ""
 
 
-def require_third_derivatives(objective: Objective, w: Tensor) -> None:
-    """Compare a third derivative near w ``[d]`` with a difference of Hessian-vector products, in double precision.
-
-    Raises: ``InvalidInput`` where they differ; where the loss cannot be evaluated in double precision, nothing is said.
-    """
-    with seeds_kept(w.device):
-        few, point = _few(objective, w)
-        if few.epsilon(point) > DOUBLE:
-            return
-        few._third_is_right = True
-        u = _direction(point, 1)
-        products, thirds = few.third_derivatives(point, u[:, None])
-        third, noise = thirds[0, 0], 1e-6 * float(products.norm()) / _scale(point)
-        for h in (step * _scale(point) for step in THIRD_STEPS):
-            ends = [few.hessian_vector_product(point + sign * h * u, u) for sign in (1, -1)]
-            difference = (ends[0] - ends[1]) / (2 * h)
-            if not float((third - difference).norm()) > 0.02 * float(difference.norm()) + noise:
-                return
-    allowed = "a loss that torch differentiates three times: norms written out, none of torch's fused ones"
-    raise InvalidInput("third derivatives", "wrong ones, by a difference of Hessian-vector products", allowed)
-
-
-def _direction(w: Tensor, seed: int) -> Tensor:
-    v = torch.randn(w.numel(), generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(w)
-    return v / v.norm()
-
-
 def _is_derivative(objective: Objective, w: Tensor, value: float, gradient: Tensor) -> bool:
     size = float(gradient.norm())
-    h = VALUE_STEP * _scale(w) * (1 if objective.epsilon(w) < DOUBLE else 30)
-    e = gradient / size if size else _direction(w, 1)
+    h = VALUE_STEP * length(w) * (1 if objective.epsilon(w) < DOUBLE else 30)
+    e = gradient / size if size else direction(w, 1)
     slope = float(objective.value(w + h * e) - objective.value(w - h * e)) / (2 * h)
     noise = 10 * torch.finfo(torch.float32).eps * abs(value) / h
     return not abs(slope - size) > 0.05 * size + noise
@@ -218,10 +161,11 @@ def _refusal(objective: Objective, w: Tensor, kind: str, said: str) -> InvalidIn
         return InvalidInput("loss", f"one whose {kind} is wrong ({said})" if said else f"a {kind} one", allowed)
 
     def at_fault(function: Callable[[Tensor], Tensor], point: Tensor) -> bool:
-        found = fault(type(objective)(function, compile="off"), point)
+        found = fault(Objective(function, compile="off"), point)
         return found is not None and found[0] != UNDECIDED
 
-    name = layer_to_blame(loss, w, objective._data[: loss.inputs.count], at_fault)
+    inputs = objective._data[: loss.inputs.count]
+    name = layer_to_blame(loss.module, lambda: loss.output(w, *inputs), at_fault)
     if kind == RANDOM:
         return random_module(loss, name)
     value = f"{type(loss.module).__name__}, whose {kind} is wrong{in_brackets(name)}: {said}"

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from rodflow.catalogue import OPTIMIZERS
-from rodflow.optimizers.family import Optimizer
+from rodflow.optimizers.family import AdamFamily
 from rodflow.optimizers.step_map import State
 from rodflow.problems import landscapes
 from rodflow.problems.architectures import build
 from rodflow.problems.networks import Problem, digits
-from rodflow.training.discrete import Window
+from rodflow.training.discrete import DiscreteRun, Window
 from rodflow.training.objective import Objective, flat_parameters
 
 
@@ -157,7 +157,7 @@ LEARNING_RATES = {
 }
 
 
-def optimizer(name: str, learning_rate: float | None = None, **settings) -> Optimizer:
+def optimizer(name: str, learning_rate: float | None = None, **settings) -> AdamFamily:
     """The optimizer of that name, at a learning rate that suits the small networks."""
     return OPTIMIZERS[name](learning_rate or LEARNING_RATES[name], **settings)
 
@@ -182,3 +182,9 @@ def central_difference(function: Callable[[Tensor], Tensor], w: Tensor, v: Tenso
         return (function(w + h * v) - function(w - h * v)) / (2 * h)
 
     return length * (4 * quotient(step) - quotient(2 * step)) / 3
+
+
+def series_of(run: DiscreteRun) -> dict[str, Tensor]:
+    """All that a run recorded, by name."""
+    parts = {name: part for name, part in vars(run).items() if isinstance(part, Tensor) and name != "w0"}
+    return parts | {f"state_{name}": part for name, part in run.states._asdict().items()}

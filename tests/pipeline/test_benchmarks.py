@@ -16,8 +16,7 @@ from benchmarks.cost import MODELS, cell_costs
 from benchmarks.measure import in_a_process, interleaved
 from benchmarks.rates import CELLS, FACTORS, at_rate, rates
 from benchmarks.report import add, render, shown
-from benchmarks.rod import VARIANTS as ROD_VARIANTS
-from benchmarks.rod import by_cell, narrowed
+from benchmarks.rod import VARIANTS as ROD_VARIANTS, by_cell, narrowed
 from benchmarks.scaling import unit
 from rodflow.catalogue import FLOWS
 from rodflow.config import load

@@ -20,7 +20,7 @@ from PIL import Image
 import rodflow
 from rodflow.catalogue import FLOWS
 from rodflow.errors import InvalidInput
-from rodflow.measures.columns import SERIES_COLUMNS
+from rodflow.flows.columns import SERIES_COLUMNS
 from rodflow.reference.blocks import IDEAS, filled
 from rodflow.reference.contents import TABLES
 from rodflow.reference.pictures import PICTURES

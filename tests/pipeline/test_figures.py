@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.drawings import DRAWN_FLOWS as FLOWS
-from helpers.drawings import experiment, texts
+from helpers.drawings import DRAWN_FLOWS as FLOWS, experiment, texts
 
 import rodflow.catalogue
 from rodflow.report.figures import architecture, cell, overview, panels

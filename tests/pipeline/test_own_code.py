@@ -42,7 +42,7 @@ def data():
     return helpers.read()
 
 
-class Mine(rf.Optimizer):
+class Mine(rf.GradientDescent):
     pass
 
 
@@ -99,7 +99,7 @@ def test_a_change_counts_for_the_functions_that_use_it(folder, file, old, new, t
 
 
 def test_what_it_takes_from_this_library_counts_by_module(folder):
-    assert "rodflow.optimizers.family" in used("parts:Mine", folder).library  # by rf.Optimizer
+    assert "rodflow.optimizers.family" in used("parts:Mine", folder).library  # by rf.GradientDescent
     assert "rodflow.optimizers.family" in used("parts:other", folder).library
     assert not used("parts:network", folder).library
 

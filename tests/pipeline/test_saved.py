@@ -13,8 +13,9 @@ from matplotlib import pyplot
 
 import rodflow as rf
 from rodflow.errors import InvalidInput
+from rodflow.flows.columns import SERIES_COLUMNS
 from rodflow.jobs.files import read_arrays, write_arrays
-from rodflow.measures.columns import RECORD_COLUMNS, SERIES_COLUMNS
+from rodflow.training.columns import RECORD_COLUMNS
 
 NET = network()
 
@@ -76,18 +77,18 @@ def test_what_is_loaded_is_what_was_saved(tmp_path, make):
     if isinstance(made, rf.DiscreteRun) and made.diverged_at is None:
         made.window(20)
         made.window(40, 3)
-    made.save(tmp_path / "made.h5")
+    rf.save(made, tmp_path / "made.h5")
     for again in (rf.load(tmp_path / "made.h5"), rf.load(str(tmp_path / "made.h5"))):
         for field in fields(made):
             assert field.name == "source" or same(getattr(made, field.name), getattr(again, field.name)), field.name
-    again.save(tmp_path / "again.h5")
+    rf.save(again, tmp_path / "again.h5")
     arrays, attributes = zip(*(read_arrays(tmp_path / name) for name in ("made.h5", "again.h5")), strict=True)
     assert arrays[0].keys() == arrays[1].keys() and attributes[0].keys() == attributes[1].keys()
     assert {path.name for path in tmp_path.iterdir()} == {"made.h5", "again.h5"}
 
 
 def test_a_loaded_run_starts_flows_and_knows_its_optimizer(tmp_path, run, flow):
-    run.save(tmp_path / "run.h5")
+    rf.save(run, tmp_path / "run.h5")
     ours = optimizer("adam")
     for again in (rf.load(tmp_path / "run.h5"), pickle.loads(pickle.dumps(run))):
         assert same(followed(again).centres, flow.centres)
@@ -101,7 +102,7 @@ def test_a_loaded_run_starts_flows_and_knows_its_optimizer(tmp_path, run, flow):
 
 
 def test_a_loaded_run_is_replayed_by_its_own_objective_and_optimizer(tmp_path, run):
-    run.save(tmp_path / "run.h5")
+    rf.save(run, tmp_path / "run.h5")
     again = rf.load(tmp_path / "run.h5", NET.objective(), optimizer("adam"))
     for at in (9, 30, 45):  # before the first record, at one, between two
         assert same(again.window(at).states, run.window(at).states)
@@ -116,7 +117,7 @@ def test_of_a_users_function_the_name_is_kept(tmp_path):
     def plain(state, gradient, t):
         return state._replace(w=state.w - 0.1 * gradient)
 
-    rf.train(NET.objective(), rf.Scheduled(plain, rf.schedules.warmup(5)), NET.w0, 20).save(tmp_path / "run.h5")
+    rf.save(rf.train(NET.objective(), rf.Scheduled(plain, rf.schedules.warmup(5)), NET.w0, 20), tmp_path / "run.h5")
     kept = rf.load(tmp_path / "run.h5").optimizer
     assert kept.startswith("Scheduled(") and "<plain>" in kept and "learning_rate=0.1" in kept and "at 0x" not in kept
 
@@ -126,9 +127,9 @@ def test_another_file_is_refused_by_name(tmp_path, run, flow, monkeypatch):
     path = tmp_path / "file.h5"
     contents = []
     for kept in (run, flow):
-        kept.save(path)
+        rf.save(kept, path)
         contents.append((path.read_bytes(), *read_arrays(path)))
-    run.save(tmp_path / "run.h5")
+    rf.save(run, tmp_path / "run.h5")
 
     def refused(path):
         with pytest.raises(InvalidInput) as caught:
@@ -157,9 +158,15 @@ def test_another_file_is_refused_by_name(tmp_path, run, flow, monkeypatch):
             refused(path)
 
 
+def test_anything_but_a_run_is_not_saved(tmp_path):
+    with pytest.raises(InvalidInput, match=r"run: got .*rodflow\.train"):
+        rf.save(NET.w0, tmp_path / "run.h5")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path, run, monkeypatch):
     path = tmp_path / "run.h5"
-    run.save(path)
+    rf.save(run, path)
     before = path.read_bytes()
 
     def full(*words):
@@ -167,7 +174,7 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path, run, monk
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(OSError, match=r"run\.h5"):
-        trained("gd").save(path)
+        rf.save(trained("gd"), path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
@@ -179,14 +186,14 @@ def test_tables_have_the_columns_of_the_workflow(run, flow):
     known = [column for column in SERIES_COLUMNS if column != "alignment_oscillation"]
     pd.testing.assert_frame_equal(flow.table(run)[known], compared.series[known], rtol=1e-12)
     errors = flow.error(run)
-    assert errors.index.name == "step" and errors.tolist() == flow.table(run)["error"].tolist()
+    assert type(errors) is pd.Series and (errors.name, errors.index.name) == ("error", "step")
+    assert errors.tolist() == flow.table(run)["error"].tolist()
 
 
 def test_pictures_name_their_axes_and_show_all_flows(run, flow):
     matplotlib.use("Agg")
     axes = flow.error(run).plot(ax=pyplot.figure().add_subplot())
-    assert axes.get_xlabel() == "optimizer step" and "weight space" in axes.get_ylabel()
-    assert axes.get_yscale() == "log"
+    assert axes.get_xlabel() == "step"
     assert axes.lines[0].get_ydata().tolist() == flow.error(run).tolist()
     twin = rf.integrate(rf.Twin(NET.objective(), optimizer("adam")), run.window(20), 40)
     figure = rf.plot(run, {"stable": flow, "mine": flow, "twin": twin})

@@ -13,11 +13,9 @@ import sys
 import pytest
 import yaml
 from helpers.checkout import ROOT
-from hypothesis import HealthCheck, event, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, event, given, settings, strategies as st
 
-from rodflow import cli
-from rodflow import config as configuration
+from rodflow import cli, config as configuration
 from rodflow.config.reader import LARGEST_FILE, Reader, plain_scalars, read_yaml
 from rodflow.errors import InvalidInput
 

@@ -24,8 +24,7 @@ import torch
 from helpers.checkout import ROOT, smoke
 from helpers.images import cifar_arrays
 from helpers.problems import network, optimizer
-from hypothesis import HealthCheck, event, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, event, given, settings, strategies as st
 
 from rodflow import config as configuration
 from rodflow.config import Cell

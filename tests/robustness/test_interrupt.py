@@ -4,9 +4,10 @@ import sys
 
 import pytest
 import torch
-from helpers.problems import network, optimizer
+from helpers.problems import network, optimizer, series_of
 
 import rodflow as rf
+from rodflow.jobs.checkpoint import Checkpoint
 
 NET, STEPS, EVERY = network(), 60, 5
 
@@ -46,9 +47,10 @@ def test_an_interrupted_run_is_one_of_fewer_steps(last, caplog):
     assert run.interrupted and f"{steps} of {STEPS} steps are kept" in caplog.text
     whole = train(NET.objective(), steps)
     assert not whole.interrupted
-    for name, series in {**whole.by_step, **whole.by_record, "steps": whole.record_steps}.items():
-        found = run.record_steps if name == "steps" else {**run.by_step, **run.by_record}[name]
-        assert found.numpy().tobytes() == series.numpy().tobytes()
+    found, wanted = series_of(run), series_of(whole)
+    assert len(wanted) == 10 and list(found) == list(wanted)
+    for name, series in wanted.items():
+        assert found[name].numpy().tobytes() == series.numpy().tobytes()
     assert steps > last * 5 // 6 - 4
     at = run.last_step - 2
     assert torch.equal(run.window(at, 2).states.w, whole.window(at, 2).states.w)
@@ -82,7 +84,7 @@ def test_only_a_session_keeps_it_by_default(monkeypatch, tmp_path):
         train(Stops(37), interruptible=False)
     with pytest.raises(KeyboardInterrupt):
         train(Stops(4), interruptible=True)
-    checkpoint = rf.Checkpoint(tmp_path / "checkpoint", "key")
+    checkpoint = Checkpoint(tmp_path / "checkpoint", "key")
     with pytest.raises(KeyboardInterrupt):
         train(Stops(37), interruptible=True, checkpoint=checkpoint)
     window = train(NET.objective()).window(10)

@@ -27,7 +27,7 @@ from helpers.checkout import (
     snakemake,
     wait_for,
 )
-from helpers.problems import digits_mlp, optimizer
+from helpers.problems import digits_mlp, optimizer, series_of
 
 from rodflow import config as configuration
 from rodflow.catalogue import FLOWS
@@ -105,7 +105,7 @@ def train_on(problem, name, checkpoint=None, **settings):
 
 def bits(run):
     """All that a run holds, to the bit; NaN equals NaN."""
-    series = {name: part.numpy().tobytes() for name, part in (run.by_step | run.by_record).items()}
+    series = {name: part.numpy().tobytes() for name, part in series_of(run).items()}
     return series | {"diverged_at": run.diverged_at}
 
 
@@ -365,7 +365,7 @@ def test_signal_between_records_writes_the_last_one(problem, runs, tmp_path, num
         assert ended.value.code == 128 + number
         assert signal.getsignal(number) is before
         with Checkpoint(path, "key", seconds=1e9) as checkpoint:
-            assert checkpoint.load()["step"] == 2 * INTERVAL + 1
+            assert checkpoint.load()["done"] == 2 * INTERVAL + 1
             assert bits(train_on(problem, "gd", checkpoint)) == bits(runs["gd"])
     finally:
         signal.signal(signal.SIGINT, handler)
@@ -381,7 +381,7 @@ def test_signal_while_writing_lets_the_file_be_finished(problem, tmp_path, monke
         monkeypatch.setattr("rodflow.jobs.checkpoint.write_archive", interrupted)
         train_on(problem, "gd", checkpoint)
     assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
-    assert Checkpoint(path, "key").load()["step"] == INTERVAL + 1
+    assert Checkpoint(path, "key").load()["done"] == INTERVAL + 1
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path):

@@ -10,6 +10,7 @@ from helpers.vectors import vector
 
 import rodflow as rf
 from rodflow.errors import InvalidInput
+from rodflow.jobs.checkpoint import Checkpoint
 from rodflow.optimizers.step_map import State
 
 OBJECTIVE, W0 = quadratic(torch.diag(vector(1.0, 3.0, 2.0))).objective, vector(1.0, -1.0, 0.5)
@@ -54,7 +55,7 @@ COUNTS = {
     "eigenvalues of a flow": lambda run, x: integrate(run, eigenvalues=x),
     "at": lambda run, x: run.window(x),
     "half_width": lambda run, x: run.window(20, x),
-    "count": lambda run, x: rf.Curvature(OBJECTIVE, x).effective_sharpness(W0, torch.ones(1), 0.1),
+    "eigenvalues of a curvature": lambda run, x: rf.Curvature(OBJECTIVE, x).effective_sharpness(W0, torch.ones(1), 0.1),
     "max_expansions": lambda run, x: rf.Curvature(OBJECTIVE, max_expansions=x),
     "interval": lambda run, x: rf.DriftFreeRod(OBJECTIVE, DESCENT, interval=x),
     "power": lambda run, x: rf.DriftFreeRod(OBJECTIVE, DESCENT, power=x),
@@ -90,7 +91,7 @@ NUMBERS = {
     "relaxation": lambda run, x: rf.CentralFlow(OBJECTIVE, DESCENT, relaxation=x),
     "rounding_scale": lambda run, x: rf.DriftFreeRod(OBJECTIVE, DESCENT, rounding_scale=x),
     "split_tolerance": lambda run, x: rf.DriftFreeRod(OBJECTIVE, DESCENT, split_tolerance=x),
-    "seconds": lambda run, x: rf.Checkpoint("x", "x", x),
+    "seconds": lambda run, x: Checkpoint("x", "x", x),
     "times": lambda run, x: list(rf.trajectory(stable(), run.window(10), [x])),
 }
 

@@ -11,6 +11,7 @@ from helpers.vectors import close, random, run_states, slope, vector
 from scipy.integrate import solve_ivp
 
 import rodflow as rf
+from rodflow.catalogue import LANDSCAPES
 from rodflow.errors import InvalidInput
 from rodflow.flows import central as central_flow
 from rodflow.flows.base import FlowDiverged, Solver
@@ -262,7 +263,7 @@ def test_order_of_the_stepping():
 
 
 def test_valley_is_held_at_the_edge():
-    landscape = rf.LANDSCAPES["valley"]
+    landscape = LANDSCAPES["valley"]
     objective, ours = landscape.objective, optimizer("gd", landscape.learning_rate)
     run = train(objective, ours, torch.tensor(landscape.w0, dtype=torch.float64), 200, record_interval=20)
     series = integrate(CentralFlow(objective, ours), run.window(20), 180, 20, reference=run).series

@@ -33,7 +33,7 @@ def test_largest_eigenvalues(architecture, count):
     net = network(architecture)
     p = preconditioner(len(net.w0))
     expected = dense(net.hessian(net.w0), p, count)
-    sharp = Curvature(net.objective(), count, tolerance=1e-4).effective_sharpness(net.w0, p, LR)
+    sharp = Curvature(net.objective(), count, sharpness_tolerance=1e-4).effective_sharpness(net.w0, p, LR)
     assert sharp.dtype == torch.float64
     torch.testing.assert_close(sharp, expected, rtol=1e-6, atol=1e-9)
     rough = Curvature(net.objective(), count).effective_sharpness(net.w0, p, LR)
@@ -46,7 +46,7 @@ def test_chunks_and_float32_give_the_same():
     net = network()
     p = preconditioner(len(net.w0))
     expected = dense(net.hessian(net.w0), p, 1)
-    chunked = Curvature(net.objective(3), tolerance=1e-4).effective_sharpness(net.w0, p, LR)
+    chunked = Curvature(net.objective(3), sharpness_tolerance=1e-4).effective_sharpness(net.w0, p, LR)
     torch.testing.assert_close(chunked, expected, rtol=1e-6, atol=0)
     single = Objective.from_module(net.module, net.x.float(), net.y)
     torch.testing.assert_close(
@@ -58,7 +58,7 @@ def test_warm_start_saves_products():
     net = network()
     objective, p = net.objective(), preconditioner(len(net.w0))
     moved = net.w0 + 1e-4
-    warm, cold = Curvature(objective, 2, tolerance=1e-3), Curvature(objective, 2, tolerance=1e-3)
+    warm, cold = Curvature(objective, 2, sharpness_tolerance=1e-3), Curvature(objective, 2, sharpness_tolerance=1e-3)
     warm.effective_sharpness(net.w0, p, LR)
 
     def products(curvature):
@@ -83,7 +83,7 @@ def test_largest_means_algebraically_largest(values, count):
     """With a negative eigenvalue of the largest modulus, and with multiple ones: a Krylov space has one vector each."""
     landscape = quadratic(torch.diag(torch.tensor(values, dtype=torch.float64)))
     w, one = torch.ones(len(values), dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    found = Curvature(landscape.objective, count, tolerance=1e-5).effective_sharpness(w, one, LR)
+    found = Curvature(landscape.objective, count, sharpness_tolerance=1e-5).effective_sharpness(w, one, LR)
     expected = LR * torch.tensor(sorted(values, reverse=True)[:count], dtype=torch.float64)
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-9)
 
@@ -174,7 +174,7 @@ def test_every_record_with_every_optimizer(name, architecture):
     net, ours = network(architecture), optimizer(name)
     run = train(net.objective(), ours, net.w0, 60, record_interval=5)
     for t in run.record_steps.tolist():
-        row = run.row_of[t]
+        row = run.record_steps.tolist().index(t)
         nu = run.window(t, half_width=1).midpoint().nu if t <= run.last_step - 1 else run.states.nu[row]
         root = ours.preconditioner(nu, t).rsqrt().expand(len(net.w0))
         hessian = root[:, None] * net.hessian(run.midpoints[row]) * root * ours.rate(t)

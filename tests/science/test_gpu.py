@@ -8,6 +8,7 @@ import rodflow as rf
 from rodflow.problems.architectures import build
 from rodflow.training.curvature import Curvature
 from rodflow.training.objective import Objective, flat_parameters
+from rodflow.training.preflight import check
 from rodflow.training.rounding import rounding_errors
 
 pytestmark = pytest.mark.gpu
@@ -45,7 +46,7 @@ def test_gradients_are_those_of_the_cpu(architecture, dtype):
 def test_higher_derivatives_are_those_of_the_cpu(architecture):
     cpu, gpu = both(architecture)
     w, v = cpu.w0, torch.linspace(-1, 1, len(cpu.w0), dtype=torch.float64)
-    gpu.objective.check(gpu.w0)
+    check(gpu.objective, gpu.w0)
     near(gpu.objective.linearise(w.cuda()).product(v.cuda()), cpu.objective.linearise(w).product(v), 1e-10)
     rows = torch.stack([v, v.flip(0)])
     near(gpu.objective.linearise(w.cuda()).product(rows.cuda()), cpu.objective.linearise(w).product(rows), 1e-10)
@@ -56,7 +57,7 @@ def test_higher_derivatives_are_those_of_the_cpu(architecture):
     ):
         near(found, wanted, 1e-9)
     sharpness = [
-        float(Curvature(p.objective, tolerance=1e-4).effective_sharpness(p.w0, torch.ones_like(p.w0), 1.0)[0])
+        float(Curvature(p.objective, sharpness_tolerance=1e-4).effective_sharpness(p.w0, torch.ones_like(p.w0), 1.0)[0])
         for p in (cpu, gpu)
     ]
     assert sharpness[1] == pytest.approx(sharpness[0], rel=1e-6)
@@ -105,5 +106,5 @@ def test_the_same_run_has_the_same_bits(architecture):
 def test_a_saved_run_of_a_gpu_opens_on_a_cpu(tmp_path):
     problem = both("mlp")[1]
     run = rf.train(problem.objective, rf.Adam(learning_rate=1e-3), problem.w0, steps=40)
-    run.save(tmp_path / "run.h5")
+    rf.save(run, tmp_path / "run.h5")
     assert torch.equal(rf.load(tmp_path / "run.h5").loss, run.loss)

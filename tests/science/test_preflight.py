@@ -21,6 +21,7 @@ from rodflow.training import preflight
 from rodflow.training.cost import Cost
 from rodflow.training.discrete import train
 from rodflow.training.objective import Objective, flat_parameters
+from rodflow.training.preflight import check
 
 pytestmark = pytest.mark.usefixtures("traced_at_once")
 
@@ -107,7 +108,7 @@ def refused(module, dtype=torch.float64):
     module = module().to(dtype)
     with pytest.raises(InvalidInput) as caught:
         objective = Objective.from_module(module, X.to(dtype), Y, "cross_entropy")
-        objective.check(flat_parameters(module))
+        check(objective, flat_parameters(module))
     return str(caught.value)
 
 
@@ -137,7 +138,7 @@ def test_a_fault_is_refused_by_the_layers_name(layer, kind, dtype):
 def test_spectral_norm_in_eval_mode_is_right():
     torch.manual_seed(0)
     module = around(parametrizations.spectral_norm(nn.Linear(8, 8))).double().eval()
-    Objective.from_module(module, X, Y).check(flat_parameters(module))
+    check(Objective.from_module(module, X, Y), flat_parameters(module))
 
 
 def test_torchs_weight_norm_is_refused_where_its_second_derivative_is_wrong():
@@ -149,10 +150,10 @@ def test_torchs_weight_norm_is_refused_where_its_second_derivative_is_wrong():
     difference = (objective.gradient(w + h * v) - objective.gradient(w - h * v)) / (2 * h)
     right = torch.allclose(objective.linearise(w).product(v), difference, rtol=1e-4, atol=1e-6)
     if right:
-        objective.check(w)
+        check(objective, w)
     else:
         with pytest.raises(InvalidInput, match=r"parametrizations\.weight.*written out"):
-            objective.check(w)
+            check(objective, w)
 
 
 def convolutional():
@@ -194,7 +195,7 @@ def test_ordinary_networks_pass(name, dtype):
         return  # a module that double precision cannot enter
     objective, w = Objective.from_module(module, X.to(dtype), Y, "cross_entropy"), flat_parameters(module)
     before = copy.deepcopy(module.state_dict())
-    objective.check(w)
+    check(objective, w)
     assert objective.checked and objective.cost == Cost()
     assert all(torch.equal(part, before[name]) for name, part in module.state_dict().items()) and module.training
 
@@ -204,7 +205,7 @@ def test_max_pooling_with_ties_passes():
     images = torch.rand(100, 1, 8, 8)
     images[:, :, :3] = 0
     module = convolutional()
-    Objective.from_module(module, images, torch.arange(100) % 3, "cross_entropy").check(flat_parameters(module))
+    check(Objective.from_module(module, images, torch.arange(100) % 3, "cross_entropy"), flat_parameters(module))
 
 
 @pytest.mark.parametrize("chunk_size", [None, 2])
@@ -213,8 +214,7 @@ def test_it_costs_at_most_twelve_gradients_of_few_examples(chunk_size, monkeypat
     made = []
     monkeypatch.setattr(Objective, "on", lambda self, data, on=Objective.on: made.append(on(self, data)) or made[-1])
     net = network()
-    net.objective(chunk_size).check(net.w0)
-    monkeypatch.setattr(preflight, "EXAMPLES", 3)
+    check(net.objective(chunk_size), net.w0)
     spent = sum((o.cost.in_gradients(2) + o.cost.values / 3) * o._examples / 7 for o in made)
     assert 5 < spent <= 12
 
@@ -222,14 +222,14 @@ def test_it_costs_at_most_twelve_gradients_of_few_examples(chunk_size, monkeypat
 @pytest.mark.parametrize("name", ["gd", "adam"])
 def test_off_and_on_give_the_same_numbers(name):
     runs, flows = [], []
-    for check in (True, False):
+    for on in (True, False):
         net = network()
         objective, ours = net.objective(), optimizer(name)
-        runs.append(train(objective, ours, net.w0.float(), 40, check=check))
-        assert objective.checked == check
+        runs.append(train(objective, ours, net.w0.float(), 40, check=on))
+        assert objective.checked == on
         other = net.objective()
-        flows.append(integrate(DriftFreeRod(other, ours), runs[-1].window(20), 20, check=check))
-        assert other.checked == check
+        flows.append(integrate(DriftFreeRod(other, ours), runs[-1].window(20), 20, check=on))
+        assert other.checked == on
     for name in ("loss", "midpoints", "sharpness"):
         assert torch.equal(getattr(runs[0], name), getattr(runs[1], name))
     assert torch.equal(flows[0].centres, flows[1].centres) and flows[0].cost == flows[1].cost
@@ -238,7 +238,7 @@ def test_off_and_on_give_the_same_numbers(name):
 def test_an_objective_is_checked_once(monkeypatch):
     net, seen = network(), []
     objective = net.objective()
-    monkeypatch.setattr("rodflow.training.objective.preflight", lambda *given: seen.append(given))
+    monkeypatch.setattr(preflight, "check", lambda *given: seen.append(check(*given)))
     run = train(objective, GradientDescent(0.1), net.w0, 40)
     integrate(StableFlow(objective, GradientDescent(0.1)), run.window(20), 20)
     assert len(seen) == 1
@@ -268,9 +268,9 @@ def test_chunks_of_a_loss_that_is_no_sum_are_refused():
     y[:4] = Y[:4]  # not among the few examples that are tried first
     objective = Objective.from_module(module, X, y, F.cross_entropy, 10, reduction="mean")
     with pytest.raises(InvalidInput, match=r"chunk_size: got 10, allowed: null: .*ignored"):
-        objective.check(flat_parameters(module))
+        check(objective, flat_parameters(module))
     whole = Objective.from_module(module, X, y, F.cross_entropy, reduction="mean")
-    whole.check(flat_parameters(module))
+    check(whole, flat_parameters(module))
     close(whole.value(flat_parameters(module)), F.cross_entropy(module(X), y).detach())
 
 

@@ -15,6 +15,7 @@ from rodflow.optimizers.family import GradientDescent
 from rodflow.training.curvature import Curvature
 from rodflow.training.discrete import train
 from rodflow.training.objective import Objective, flat_parameters
+from rodflow.training.preflight import check
 
 pytestmark = pytest.mark.usefixtures("traced_at_once")
 
@@ -135,7 +136,7 @@ def test_derivatives_sharpness_and_flows(name):
     torch.manual_seed(0)
     module = make().double()
     objective, w0 = Objective.from_module(module, x, y, criterion), flat_parameters(module)
-    objective.check(w0)
+    check(objective, w0)
     w = w0 + 0.02 * random(len(w0), seed=5)
     named = [(n, p.shape, p.numel()) for n, p in module.named_parameters()]
 

@@ -9,8 +9,7 @@ from helpers.vectors import close, vector
 from torch import nn
 
 from rodflow.errors import InvalidInput
-from rodflow.training import objective as objectives
-from rodflow.training import replay
+from rodflow.training import objective as objectives, replay
 from rodflow.training.objective import Objective, flat_parameters
 from rodflow.training.replay import Recorded, Replayed, traced
 

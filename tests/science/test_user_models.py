@@ -28,6 +28,7 @@ from rodflow.optimizers.family import GradientDescent, HeavyBall
 from rodflow.optimizers.step_map import step_map
 from rodflow.training.discrete import train
 from rodflow.training.objective import Objective, flat_parameters
+from rodflow.training.preflight import check
 
 pytestmark = pytest.mark.usefixtures("traced_at_once")
 
@@ -464,7 +465,7 @@ def test_inputs_as_users_hold_them(x, y):
     """The same numbers whatever holds the data, in the same order: to the bit."""
     module, before = seeded(Two), torch.random.get_rng_state()
     objective, w = Objective.from_module(module, x, y, of_logits, chunk_size=8), flat_parameters(module)
-    objective.check(w)
+    check(objective, w)
     assert torch.equal(torch.random.get_rng_state(), before)
     plain = Objective.from_module(module, (TOKENS, NUMBERS), TARGETS, of_logits, chunk_size=8)
     assert torch.equal(objective.gradient(w), plain.gradient(w))

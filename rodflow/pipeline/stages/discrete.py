@@ -28,6 +28,7 @@ from rodflow.pipeline.provenance import discrete_code, fingerprint, provenance
 from rodflow.pipeline.run_file import save
 from rodflow.problems.datasets import Examples
 from rodflow.problems.networks import Problem, network_problem
+from rodflow.training.columns import STEP_COLUMNS
 from rodflow.training.discrete import WINDOW_HALF_WIDTH, DiscreteRun, train
 
 WARM_UP = 20
@@ -149,5 +150,5 @@ def run_cell(config: Config, cell: Cell, dataset: Path, output: Path) -> None:
 
 def every_step(run: DiscreteRun) -> pd.DataFrame:
     """One row a step: step, loss, gradient norm, oscillation; NaN from a divergence on."""
-    series = {name: values.double().cpu().numpy() for name, values in run.by_step.items()}
+    series = {name: getattr(run, name).double().numpy() for name in STEP_COLUMNS[1:]}
     return pd.DataFrame({"step": range(len(run.loss)), **series})

@@ -17,13 +17,15 @@ from rodflow.pipeline.finished import Finished, found
 from rodflow.pipeline.provenance import provenance
 from rodflow.pipeline.results import read_every_step, read_flow, read_landscape, read_run, read_study
 from rodflow.report.cells import CellData, about_architecture, about_cell, cell_title
-from rodflow.report.figures import architecture as architecture_figure
-from rodflow.report.figures import cell as cell_figure
-from rodflow.report.figures import comparison as comparison_figure
-from rodflow.report.figures import fidelity as fidelity_figure
-from rodflow.report.figures import landscape as landscape_figure
-from rodflow.report.figures import overview as overview_figure
-from rodflow.report.figures import precision as precision_figure
+from rodflow.report.figures import (
+    architecture as architecture_figure,
+    cell as cell_figure,
+    comparison as comparison_figure,
+    fidelity as fidelity_figure,
+    landscape as landscape_figure,
+    overview as overview_figure,
+    precision as precision_figure,
+)
 from rodflow.report.figures.panels import PlottedCell
 from rodflow.report.figures.style import DISCRETE, save
 

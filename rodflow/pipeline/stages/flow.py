@@ -16,10 +16,11 @@ from rodflow.config import Cell, Config
 from rodflow.config.own import Own
 from rodflow.errors import InvalidInput
 from rodflow.flows.base import Flow, Solver
+from rodflow.flows.columns import SERIES_COLUMNS
 from rodflow.flows.integrate import FlowRun, integrate
 from rodflow.jobs.checkpoint import Checkpoint
 from rodflow.jobs.files import write_json, write_table
-from rodflow.measures.columns import COSTS, SERIES_COLUMNS
+from rodflow.measures.columns import COSTS
 from rodflow.measures.summaries import FlowSummary
 from rodflow.optimizers.step_map import StepMap
 from rodflow.pipeline.layout import checkpoint_file

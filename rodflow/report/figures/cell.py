@@ -21,7 +21,7 @@ from rodflow.report.figures.style import RC
 def draw(cell: PlottedCell, title: str, about: str = "", figure: Figure | None = None) -> Figure:
     """Loss, effective sharpness, error and rod length over optimizer steps.
 
-    ``series`` of the cell have the columns of ``rodflow.measures.columns.SERIES_COLUMNS``; its ``discrete`` has step,
+    ``series`` of the cell have the columns of ``rodflow.flows.columns.SERIES_COLUMNS``; its ``discrete`` has step,
     loss (its mean over two steps), sharpness and oscillation. NaN is a gap. ``about`` stands under the title: the
     data, the rate, the seed, the size. Drawn on ``figure`` if an empty one is given.
     """
