@@ -121,7 +121,6 @@ def test_comments_docstrings_and_layout_count_for_nothing(package, edit):
         ("catalogue.py", {"figure", "page"}),
         ("problems/datasets.py", {"training", "stable", "rod", "examples"}),
         ("pipeline/own.py", set()),
-        ("pipeline/own_code.py", set()),
         ("jobs/files.py", set()),
         ("jobs/checkpoint.py", set()),
         ("pipeline/layout.py", set()),
@@ -178,3 +177,18 @@ def test_what_is_ignored_is_ignored_with_all_that_it_holds(package):
     (package / "training/discrete.py").write_text("import rodflow.config.schema\nimport rodflow.errors\n")
     forget()
     assert modules_used("rodflow.training.discrete") == ["rodflow.training.discrete"]
+
+
+def test_what_a_users_part_takes_of_the_package_counts_for_its_cells(package, tmp_path):
+    (tmp_path / "parts.py").write_text("import rodflow as rf\n\n\nclass Mine(rf.Adagrad):\n    pass\n")
+    own = {"folder": str(tmp_path), "optimizers": {"mine": {"function": "parts:Mine"}}}
+    rates = {"mlp": {"mine": 0.1, "adam": 0.1}}
+    grid = {"architectures": ["mlp"], "optimizers": ["mine", "adam"], "precision_cells": []}
+    config = configuration.parse(smoke(own=own, **grid, learning_rates=rates))
+    cells = [Cell("mlp", "mine", 0), CELL]
+    before = [discrete_code(config, cell) for cell in cells]
+    path = package / "optimizers/adagrad.py"
+    path.write_text(path.read_text() + "\nCHANGED = 1\n")
+    forget()
+    after = [discrete_code(config, cell) for cell in cells]
+    assert after[0] != before[0] and after[1] == before[1]

@@ -19,8 +19,8 @@ if not INCOMPLETE:
         threads: CONFIG.threads
         resources:
             gpu=GPU,
-            mem_mb=lambda wildcards, attempt: needs.memory(CONFIG, [wildcards.architecture], GPU, attempt),
-            runtime=lambda wildcards, attempt: needs.minutes(CONFIG, [wildcards.architecture], "rod", GPU, attempt),
+            mem_mb=MEMORY_MB,
+            runtime=MINUTES,
         params:
             config=config_file,
             settings=lambda wildcards: CONFIG.plane_settings(cell_of(wildcards)),

@@ -18,7 +18,6 @@ from rodflow.config.run import ANIMATED_LANDSCAPES, STUDIED_FLOWS, VARIANTS
 from rodflow.errors import InvalidInput
 from rodflow.jobs import gpu
 from rodflow.jobs.forkserver import ForkServer
-from rodflow.pipeline import needs
 from rodflow.pipeline.finished import everything, found, missing, require_no_fewer_cells
 from rodflow.pipeline.layout import (
     discrete_file,
@@ -86,6 +85,15 @@ SHARES = gpu.shares() if CONFIG.device != "cpu" else 0
 GPU = int(CONFIG.device == "cuda" or SHARES > 0)
 if SHARES and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", SHARES)
+
+
+def each_attempt(amount):
+    """A resource of which a job that is tried again asks for so many times the amount as it has been tried."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+# What a run, a flow and a plane ask for. A job that is stopped goes on from its checkpoint.
+MEMORY_MB, MINUTES = each_attempt(4000), each_attempt(480)
 CELL_PATTERN = "{architecture}-{optimizer}-seed{seed}"
 FORK_SERVER = ForkServer()  # started with the run, so that its jobs need not each import torch and the rest
 ENVIRONMENT = "../../environment.yml"  # from the rules' folder
@@ -101,8 +109,7 @@ PRECISION_TABLES = expand("{results}/tables/{name}", results=RESULTS, name=["pre
 VARIANT_FOLDERS = f"|precision/({'|'.join(VARIANTS)})/"
 STUDIED_ARCHITECTURES = "|".join(sorted({cell.architecture for cell in CONFIG.precision_studies})) or "none"
 STUDIED_OPTIMIZERS = "|".join(sorted({cell.optimizer for cell in CONFIG.precision_studies})) or "none"
-TRAINED = sorted({cell.architecture for cell in CONFIG.cells + CONFIG.precision_studies})
-TRAINED_ARCHITECTURES = "|".join(TRAINED)
+TRAINED_ARCHITECTURES = "|".join(sorted({cell.architecture for cell in CONFIG.cells + CONFIG.precision_studies}))
 TRAINED_OPTIMIZERS = "|".join(sorted({cell.optimizer for cell in CONFIG.cells + CONFIG.precision_studies}))
 
 TABLE_OF = {"overview": "errors.csv", "fidelity": "fidelity.csv"}  # what these figures are drawn from

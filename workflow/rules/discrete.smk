@@ -19,9 +19,8 @@ rule discrete:
     threads: CONFIG.threads
     resources:
         gpu=GPU,
-        # of the largest network, so that all are alike: an array of Slurm's asks for what its first job asks for
-        mem_mb=lambda wildcards, attempt: needs.memory(CONFIG, TRAINED, GPU, attempt),
-        runtime=lambda wildcards, attempt: needs.minutes(CONFIG, TRAINED, gpu=GPU, attempt=attempt),
+        mem_mb=MEMORY_MB,
+        runtime=MINUTES,
     params:
         config=config_file,
         settings=lambda wildcards: CONFIG.variant(variant_of(wildcards)).discrete_settings(cell_of(wildcards)),

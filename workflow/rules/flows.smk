@@ -18,8 +18,8 @@ rule flow:
     threads: CONFIG.threads
     resources:
         gpu=GPU,
-        mem_mb=lambda wildcards, attempt: needs.memory(CONFIG, [wildcards.architecture], GPU, attempt),
-        runtime=lambda wildcards, attempt: needs.minutes(CONFIG, [wildcards.architecture], wildcards.flow, GPU, attempt),
+        mem_mb=MEMORY_MB,
+        runtime=MINUTES,
     params:
         config=config_file,
         settings=lambda wildcards: CONFIG.variant(variant_of(wildcards)).flow_settings(
