@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from rodflow import _HOME_OF
-from rodflow.catalogue import ARCHITECTURES, FLOWS, LANDSCAPES, OPTIMIZERS, Catalogue, Entry, FlowEntry
-from rodflow.config import Cell, Config
+from rodflow.catalogue import Entry, FlowEntry
+from rodflow.config import Config
 from rodflow.config.own import Part
-from rodflow.config.run import ANIMATED_FLOWS, LANDSCAPE_FLOWS
 from rodflow.errors import InvalidInput
 from rodflow.measures.summaries import Provenance
 from rodflow.pipeline.own import folder_of, found
@@ -32,7 +31,7 @@ IGNORED = (
     "rodflow.config",
     "rodflow.errors",
     "rodflow.jobs",
-    "rodflow.pipeline.layout",
+    "rodflow.pipeline.job",
     "rodflow.pipeline.own",
     "rodflow.pipeline.provenance",
 )
@@ -163,45 +162,7 @@ def code_digest(*modules: str, entries: tuple[Entry, ...] = ()) -> str:
     return digest.hexdigest()[:16]
 
 
-def dataset_code(config: Config) -> str:
-    """The digest of the code that prepares the examples."""
-    parts = config.parts(datasets=config.data.dataset)
-    return _with_parts(config, parts, "rodflow.pipeline.stages.dataset")
-
-
-def discrete_code(config: Config, cell: Cell) -> str:
-    """The digest of the code that trains a cell."""
-    return _with_parts(config, config.parts_of(cell), "rodflow.pipeline.stages.discrete", *_entries(cell))
-
-
-def flow_code(config: Config, cell: Cell, flow: str) -> str:
-    """The digest of the code that integrates a flow of a cell."""
-    entries = (*_entries(cell), *_built_in(FLOWS, flow))
-    parts = config.parts_of(cell) | config.parts(flows=flow)
-    return _with_parts(config, parts, "rodflow.pipeline.stages.flow", *entries)
-
-
-def landscape_code(name: str) -> str:
-    """The digest of the code that makes the files of a landscape."""
-    flows = (FLOWS.entries[flow] for flow in LANDSCAPE_FLOWS)
-    return code_digest("rodflow.pipeline.stages.landscape", entries=(LANDSCAPES.entries[name], *flows))
-
-
-def plane_code(config: Config, cell: Cell) -> str:
-    """The digest of the code that puts a cell's run and flows in its plane."""
-    flows = (FLOWS.entries[flow] for flow in ANIMATED_FLOWS)
-    return _with_parts(config, config.parts_of(cell), "rodflow.pipeline.stages.plane", *_entries(cell), *flows)
-
-
-def _entries(cell: Cell) -> tuple[Entry, ...]:
-    return *_built_in(ARCHITECTURES, cell.architecture), *_built_in(OPTIMIZERS, cell.optimizer)
-
-
-def _built_in(catalogue: Catalogue[Any], name: str) -> tuple[Entry, ...]:
-    return (catalogue.entries[name],) if name in catalogue else ()
-
-
-def _with_parts(config: Config, parts: dict[str, Part], stage: str, *entries: Entry) -> str:
+def code_with_parts(config: Config, parts: dict[str, Part], stage: str, *entries: Entry) -> str:
     """The digest of a stage, and of the files of the parts of a user's own that it takes."""
     functions = sorted(part.function for part in parts.values())
     modules = {function.partition(":")[0] for function in functions}
@@ -253,6 +214,11 @@ def _own_file(content: bytes, package: str) -> tuple[str, frozenset[str]]:
         elif isinstance(node, ast.Attribute):
             names.add(f"rodflow.{node.attr}")  # rf.Adam; a name too many does no harm
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), frozenset(names)
+
+
+def checkpoint_file(output: Path) -> Path:
+    """Where the job that makes ``output`` keeps its checkpoint until it is done: beside it."""
+    return output.with_name(f"{output.stem}.checkpoint.npz")
 
 
 def fingerprint(settings: dict[str, Any], code: str, inputs: Iterable[str | Path] = ()) -> str:

@@ -8,7 +8,8 @@ from helpers.checkout import smoke
 from rodflow import config as configuration
 from rodflow.config import Cell
 from rodflow.errors import InvalidInput
-from rodflow.pipeline.provenance import dataset_code, discrete_code, flow_code, own_files
+from rodflow.pipeline.job import Job
+from rodflow.pipeline.provenance import own_files
 
 FILES = {
     "parts.py": """
@@ -89,9 +90,9 @@ def test_cells_and_examples_have_the_code_of_the_parts_that_they_take(folder):
 
     def digests() -> dict[str, str]:
         cells = {f"{a}-{o}": Cell(a, o, 0) for a in grid["architectures"] for o in grid["optimizers"]}
-        trained = {name: discrete_code(config, cell) for name, cell in cells.items()}
-        followed = {f"{name} stable": flow_code(config, cell, "stable") for name, cell in cells.items()}
-        return trained | followed | {"data": dataset_code(config)}
+        trained = {name: Job("discrete", cell).code(config) for name, cell in cells.items()}
+        followed = {f"{name} stable": Job("flow", cell, "stable").code(config) for name, cell in cells.items()}
+        return trained | followed | {"data": Job("dataset").code(config)}
 
     def changed(file: str) -> set[str]:
         before = digests()
