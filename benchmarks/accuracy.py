@@ -18,7 +18,7 @@ from rodflow.config.schema import SolverSettings
 from rodflow.jobs.files import read_model, read_table
 from rodflow.measures.errors import at_the_edge
 from rodflow.measures.summaries import FlowSummary, RunSummary
-from rodflow.pipeline.layout import discrete_file, flow_file
+from rodflow.pipeline.job import Job
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.flow import run_flow
@@ -49,12 +49,12 @@ CONVERGED = 0.05
 
 def cell_errors(config: Config, variants: Variants, dataset: Path, folder: Path, cell: Cell) -> list[dict]:
     """A row for each record in the edge window and variant of a cell: its error, sharpness and cost."""
-    run = discrete_file(folder, cell)
+    run = Job("discrete", cell).file(folder)
     run_cell(config, cell, dataset, run.with_suffix(".h5"))
     summary = read_model(run.with_suffix(".json"), RunSummary)
     rows = []
     for variant, (flow, settings) in variants.items():
-        output = flow_file(folder, cell, flow)
+        output = Job("flow", cell, flow).file(folder)
         changed = config.model_copy(update={"solvers": {flow: SolverSettings(**settings)}})
         run_flow(changed, cell, flow, dataset, run.with_suffix(".h5"), output)
         of_flow = read_model(output.with_suffix(".json"), FlowSummary)

@@ -11,7 +11,7 @@ from rodflow.config import Cell, Config
 from rodflow.jobs.files import read_model, read_table
 from rodflow.measures.constants import EDGE
 from rodflow.measures.summaries import RunSummary
-from rodflow.pipeline.layout import discrete_file, flow_file
+from rodflow.pipeline.job import Job
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.flow import run_flow
 from rodflow.pipeline.stages.scan import with_rates
@@ -35,7 +35,7 @@ def rate_row(config: Config, dataset: Path, folder: Path, job: tuple[Cell, float
     """
     cell, factor = job
     changed, folder = at_rate(config, cell, factor), folder / f"{factor:g}"
-    run = discrete_file(folder, cell)
+    run = Job("discrete", cell).file(folder)
     run_cell(changed, cell, dataset, run.with_suffix(".h5"))
     summary = read_model(run.with_suffix(".json"), RunSummary)
     records = read_table(run).query(f"step > {summary.flow_start}")
@@ -46,7 +46,7 @@ def rate_row(config: Config, dataset: Path, folder: Path, job: tuple[Cell, float
         "at_the_edge": int((records["sharpness"] >= EDGE * summary.threshold).sum()),
     }
     for flow in FLOWS:
-        output = flow_file(folder, cell, flow)
+        output = Job("flow", cell, flow).file(folder)
         run_flow(changed, cell, flow, dataset, run.with_suffix(".h5"), output)
         row[flow] = read_table(output)["error"].mean(skipna=False)
     return [row]

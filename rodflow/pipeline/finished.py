@@ -7,23 +7,12 @@ there is whole.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rodflow.config import Cell, Config
-from rodflow.config.run import STUDIED_FLOWS, VARIANTS
 from rodflow.errors import InvalidInput
-from rodflow.pipeline.layout import (
-    discrete_file,
-    flow_file,
-    grid_file,
-    landscape_file,
-    plane_file,
-    steps_file,
-    study_file,
-)
+from rodflow.pipeline.job import Job, of_cell
 
 
 @dataclass(frozen=True)
@@ -45,6 +34,13 @@ class Finished:
             if cell.architecture == architecture and optimizer in (None, cell.optimizer)
         }
 
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs whose files these are."""
+        jobs = [job for cell, flows in self.flows.items() for job in of_cell(cell, flows)]
+        jobs += [Job("study", cell) for cell in self.studies] + [Job("plane", cell) for cell in self.planes]
+        return jobs + [Job("landscape", name=name) for name in self.landscapes]
+
     def drawn_studies(self, config: Config) -> list[Cell]:
         """The studies that have a figure: those of an architecture's first seed."""
         return [cell for cell in self.studies if cell.seed == config.seeds_for(cell.architecture)[0]]
@@ -61,24 +57,22 @@ def on_disk(config: Config, results: str | Path) -> Finished:
 
     Raises: ``InvalidInput`` if no flow is finished, or if a summary cannot be read.
     """
-    flows: dict[Cell, list[str]] = {}
-    for cell in config.cells:
-        trained, followed = of_cell(config, results, cell, config.flows_of(cell.optimizer))
-        if trained:
-            flows[cell] = followed
+    asked = everything(config)
+
+    def there(job: Job) -> bool:
+        return bool(job.finished(config, results))
+
+    flows = {
+        cell: [flow for flow in names if there(Job("flow", cell, flow))]
+        for cell, names in asked.flows.items()
+        if there(Job("discrete", cell))
+    }
     if not any(flows.values()):
         raise InvalidInput("incomplete", True, f"a run of which some flow is finished (none below {results})")
-    studies = [
-        cell for cell in config.precision_studies if made([study_file(results, cell)], config.study_settings(cell))
-    ]
-    landscapes = [
-        name
-        for name in config.landscapes
-        if made([landscape_file(results, name), grid_file(landscape_file(results, name))])
-    ]
-    moving = [cell for cell in config.animations if {*config.animated_flows(cell.optimizer)} <= {*flows.get(cell, [])}]
-    planes = [cell for cell in moving if cell in flows and plane_made(config, results, cell)]
-    return Finished(flows, studies, landscapes, planes)
+    studies = [cell for cell in asked.studies if there(Job("study", cell))]
+    landscapes = [name for name in asked.landscapes if there(Job("landscape", name=name))]
+    moving = [cell for cell in asked.planes if {*config.animated_flows(cell.optimizer)} <= {*flows.get(cell, [])}]
+    return Finished(flows, studies, landscapes, [cell for cell in moving if there(Job("plane", cell))])
 
 
 def found(config: Config, results: str | Path, incomplete: bool) -> Finished:
@@ -86,34 +80,10 @@ def found(config: Config, results: str | Path, incomplete: bool) -> Finished:
     return on_disk(config, results) if incomplete else everything(config)
 
 
-def missing(config: Config, there: Finished, results: str | Path) -> list[Path]:
-    """The files that the config asks for and that are not ``there``; of a cell without a run, only the run's."""
-    files = []
-    for cell in config.cells:
-        if cell not in there.flows:
-            files.append(discrete_file(results, cell))
-            continue
-        asked = config.flows_of(cell.optimizer)
-        files += [flow_file(results, cell, flow) for flow in asked if flow not in there.flows[cell]]
-    for cell in config.precision_studies:
-        if cell not in there.studies:
-            files += _missing_of_study(config, cell, results) or [study_file(results, cell)]
-    files += [
-        plane_file(results, cell) for cell in config.animations if cell in there.flows and cell not in there.planes
-    ]
-    return files + [landscape_file(results, name) for name in config.landscapes if name not in there.landscapes]
-
-
-def _missing_of_study(config: Config, cell: Cell, results: str | Path) -> list[Path]:
-    """The runs and flows that a precision study still waits for."""
-    files = []
-    for variant in VARIANTS:
-        trained, followed = of_cell(config, results, cell, STUDIED_FLOWS, variant)
-        if trained:
-            files += [flow_file(results, cell, flow, variant) for flow in STUDIED_FLOWS if flow not in followed]
-        else:
-            files.append(discrete_file(results, cell, variant))
-    return files
+def missing(config: Config, results: str | Path) -> list[Job]:
+    """The jobs whose files the config asks for and that are not there; of what waits for another job, only that."""
+    jobs = everything(config).jobs
+    return list(dict.fromkeys(job for asked in jobs for job in asked.waits_for(config, results)))
 
 
 def require_no_fewer_cells(config: Config, results: str | Path, overwrite: bool = False) -> None:
@@ -132,51 +102,3 @@ def require_no_fewer_cells(config: Config, results: str | Path, overwrite: bool 
         some = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
         allowed = f"another name, as in run=other, or overwrite=true: tables of this config lose {some} of {results}"
         raise InvalidInput("run", config.run, allowed)
-
-
-def made(files: list[Path], settings: dict[str, Any] | None = None) -> str:
-    """When ``files``, whose summary lies beside the first, were finished; empty if one is missing or of other settings.
-
-    Landscapes have no settings in a config.
-    """
-    from rodflow.jobs.files import read_model  # here: the workflow needs neither, unless a run may be incomplete
-    from rodflow.measures.summaries import Made
-
-    summary = files[0].with_suffix(".json")
-    if not all(file.exists() for file in (*files, summary)):
-        return ""
-    made = read_model(summary, Made).provenance
-    return made.finished if settings in (None, made.config) else ""
-
-
-def of_cell(
-    config: Config,
-    results: str | Path,
-    cell: Cell,
-    flows: Iterable[str],
-    variant: str = "",
-    when: Callable[[list[Path], dict[str, Any]], str] = made,
-) -> tuple[bool, list[str]]:
-    """Whether the run of a cell is finished, and which of ``flows`` are: a flow older than its run is not.
-
-    ``when`` is :func:`made`, or what stands for it where a summary that cannot be read is no error.
-    """
-    config = config.variant(variant)
-    records = discrete_file(results, cell, variant)
-    trained = when([records, steps_file(records)], config.discrete_settings(cell))
-    if not trained:
-        return False, []
-    times = {flow: when([flow_file(results, cell, flow, variant)], config.flow_settings(cell, flow)) for flow in flows}
-    return True, [flow for flow, finished in times.items() if finished and finished >= trained]
-
-
-def plane_made(
-    config: Config,
-    results: str | Path,
-    cell: Cell,
-    when: Callable[[list[Path], dict[str, Any]], str] = made,
-) -> bool:
-    """Whether a cell's plane is finished, which is not so where it is older than the cell's run; ``when`` as above."""
-    trained = when([discrete_file(results, cell)], config.discrete_settings(cell))
-    finished = when([plane_file(results, cell)], config.plane_settings(cell))
-    return bool(trained) and finished >= trained

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib.machinery import ModuleSpec, PathFinder
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,6 @@ from rodflow.config.own import Own, Part
 from rodflow.errors import InvalidInput
 from rodflow.jobs.progress import log
 from rodflow.pipeline.memory import lacks_memory
-from rodflow.pipeline.own_code import found, statements
 
 CALLED = {
     "networks": ("shape", "outputs"),
@@ -35,6 +37,21 @@ def folder_of(own: Own) -> Path:
     return Path(own.folder or ".").resolve()
 
 
+def found(module: str, folder: Path, beside: bool = False) -> ModuleSpec | None:
+    """Where a module is: in ``folder``, else where Python looks unless it has to lie ``beside``. Nothing is imported.
+
+    Raises: ``ValueError`` for ``__main__``.
+    """
+    first, *rest = accumulate(module.split("."), "{}.{}".format)
+    importlib.invalidate_caches()
+    spec = PathFinder.find_spec(first, [str(folder)])
+    if spec is None and not beside:
+        spec = importlib.util.find_spec(first)
+    for name in rest:
+        spec = PathFinder.find_spec(name, (spec and spec.submodule_search_locations) or [])
+    return spec
+
+
 def require_parts(config: Config) -> None:
     """Check the parts that some job of the config takes, as far as that goes without importing their modules: whether
     the module is there and can be read, whether it has the function, and whether that takes the settings.
@@ -47,18 +64,30 @@ def require_parts(config: Config) -> None:
 
 def _require(key: str, part: Part, folder: Path) -> None:
     module, name = part.function.split(":")
-    if found(module, folder)[0] is None:
-        raise _refusal(key, part, f"a function of a Python file in {folder}, or of a module to import (no {module})")
     try:
-        whole = statements(module, folder)
+        spec = found(module, folder)
+        if spec is None:
+            raise _refusal(
+                key, part, f"a function of a Python file in {folder}, or of a module to import (no {module})"
+            )
+        if not (spec.origin or "").endswith(".py"):
+            return
+        tree = ast.parse(Path(str(spec.origin)).read_bytes())
     except (SyntaxError, ValueError) as error:
         raise _refusal(key, part, f"a function of a file that Python can read ({error})") from error
-    nodes = [s.node for s in whole if name in s.binds]
-    if whole and not nodes and not any(s.always for s in whole):
-        functions = [s.node.name for s in whole if isinstance(s.node, ast.FunctionDef | ast.ClassDef)]
-        raise _refusal(key, part, f"a function of {module}: {', '.join(functions) or 'it has none'}")
+    top = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    nodes = [node for node in top if node.name == name]
     if nodes and isinstance(nodes[-1], ast.FunctionDef) and not nodes[-1].decorator_list:
         _require_call(key, part, _signature(nodes[-1].args))
+    elif not nodes and not {name, "*", "globals", "__getattr__"} & _names(tree):
+        raise _refusal(key, part, f"a function of {module}: {', '.join(node.name for node in top) or 'it has none'}")
+
+
+def _names(tree: ast.Module) -> set[str]:
+    """The names that stand in a file, ``*`` among them if it imports all names of another."""
+    nodes = list(ast.walk(tree))
+    names = {getattr(node, "id", None) or getattr(node, "name", None) for node in nodes}
+    return {*filter(None, names), *(node.asname for node in nodes if isinstance(node, ast.alias) and node.asname)}
 
 
 def _refusal(key: str, part: Part, allowed: str) -> InvalidInput:
@@ -109,7 +138,7 @@ def load(own: Own, kind: str, name: str) -> Callable[..., Any]:
         sys.path.insert(0, str(folder))
     with blamed(own, {key: part}):
         imported = importlib.import_module(module)
-    spec, _ = found(module, folder)
+    spec = found(module, folder)
     if spec is not None and spec.has_location and spec.origin != getattr(imported, "__file__", None):
         raise _refusal(key, part, f"a module of another name: {module} is one that Python has loaded already")
     made = getattr(imported, function, None)

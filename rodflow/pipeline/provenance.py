@@ -6,6 +6,7 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -15,13 +16,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rodflow.catalogue import ARCHITECTURES, FLOWS, LANDSCAPES, OPTIMIZERS, Catalogue, Entry, FlowEntry
-from rodflow.config import Cell, Config
+from rodflow import _HOME_OF
+from rodflow.catalogue import Entry, FlowEntry
+from rodflow.config import Config
 from rodflow.config.own import Part
-from rodflow.config.run import ANIMATED_FLOWS, LANDSCAPE_FLOWS
+from rodflow.errors import InvalidInput
 from rodflow.measures.summaries import Provenance
-from rodflow.pipeline.own import folder_of
-from rodflow.pipeline.own_code import used, within, without_texts
+from rodflow.pipeline.own import folder_of, found
 
 PACKAGE = Path(__file__).parents[1]
 IGNORED = (
@@ -30,9 +31,8 @@ IGNORED = (
     "rodflow.config",
     "rodflow.errors",
     "rodflow.jobs",
-    "rodflow.pipeline.layout",
+    "rodflow.pipeline.job",
     "rodflow.pipeline.own",
-    "rodflow.pipeline.own_code",
     "rodflow.pipeline.provenance",
 )
 """No result depends on these modules and packages, what they hold included: settings are a parameter of each rule, a
@@ -61,7 +61,30 @@ def _tree(module: str) -> ast.Module:
     path = _file(module) if module.split(".")[0] == "rodflow" else None
     if path is None:
         raise ModuleNotFoundError(f"rodflow has no module {module}, so that no digest of its code can be taken")
-    return without_texts(ast.parse(path.read_text(encoding="utf-8")))
+    return _parsed(path.read_bytes())
+
+
+def _parsed(content: bytes) -> ast.Module:
+    """The code of a file, without docstrings and other texts that nothing is done with."""
+    tree = ast.parse(content)
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [statement for statement in body if not _is_text(statement)]  # type: ignore[attr-defined]
+        waiting += _within(node)
+    return tree
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _within(node: ast.AST) -> list[ast.AST]:
+    """The parts of a node that are statements or hold some; expressions, most of a tree, are left out."""
+    kinds = ast.stmt | ast.excepthandler | ast.match_case
+    return [part for part in ast.iter_child_nodes(node) if isinstance(part, kinds)]
 
 
 @functools.cache
@@ -77,7 +100,7 @@ def _imports(module: str) -> frozenset[str]:
         node = waiting.pop()
         if isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING":
             continue
-        waiting += within(node)
+        waiting += _within(node)
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -139,53 +162,63 @@ def code_digest(*modules: str, entries: tuple[Entry, ...] = ()) -> str:
     return digest.hexdigest()[:16]
 
 
-def dataset_code(config: Config) -> str:
-    """The digest of the code that prepares the examples."""
-    parts = config.parts(datasets=config.data.dataset)
-    return _with_parts(config, parts, "rodflow.pipeline.stages.dataset")
-
-
-def discrete_code(config: Config, cell: Cell) -> str:
-    """The digest of the code that trains a cell."""
-    return _with_parts(config, config.parts_of(cell), "rodflow.pipeline.stages.discrete", *_entries(cell))
-
-
-def flow_code(config: Config, cell: Cell, flow: str) -> str:
-    """The digest of the code that integrates a flow of a cell."""
-    entries = (*_entries(cell), *_built_in(FLOWS, flow))
-    parts = config.parts_of(cell) | config.parts(flows=flow)
-    return _with_parts(config, parts, "rodflow.pipeline.stages.flow", *entries)
-
-
-def landscape_code(name: str) -> str:
-    """The digest of the code that makes the files of a landscape."""
-    flows = (FLOWS.entries[flow] for flow in LANDSCAPE_FLOWS)
-    return code_digest("rodflow.pipeline.stages.landscape", entries=(LANDSCAPES.entries[name], *flows))
-
-
-def plane_code(config: Config, cell: Cell) -> str:
-    """The digest of the code that puts a cell's run and flows in its plane."""
-    flows = (FLOWS.entries[flow] for flow in ANIMATED_FLOWS)
-    return _with_parts(config, config.parts_of(cell), "rodflow.pipeline.stages.plane", *_entries(cell), *flows)
-
-
-def _entries(cell: Cell) -> tuple[Entry, ...]:
-    return *_built_in(ARCHITECTURES, cell.architecture), *_built_in(OPTIMIZERS, cell.optimizer)
-
-
-def _built_in(catalogue: Catalogue[Any], name: str) -> tuple[Entry, ...]:
-    return (catalogue.entries[name],) if name in catalogue else ()
-
-
-def _with_parts(config: Config, parts: dict[str, Part], stage: str, *entries: Entry) -> str:
-    """The digest of a stage, and of what the parts of a user's own that it takes use, of theirs and of this package."""
-    uses = {part.function: used(part.function, folder_of(config.own)) for part in parts.values()}
-    modules = {module for use in uses.values() for module in use.library if _file(module)}
-    digest = code_digest(stage, *sorted(modules), entries=entries)
+def code_with_parts(config: Config, parts: dict[str, Part], stage: str, *entries: Entry) -> str:
+    """The digest of a stage, and of the files of the parts of a user's own that it takes."""
+    functions = sorted(part.function for part in parts.values())
+    modules = {function.partition(":")[0] for function in functions}
+    files, imported = own_files(modules, folder_of(config.own))
+    # what they take of this library counts by module
+    library = {_HOME_OF.get(name.removeprefix("rodflow."), name) for name in modules | imported}
+    library = {name for name in library if name.split(".")[0] == "rodflow" and _file(name)}
+    digest = code_digest(stage, *sorted(library), entries=entries)
     if not parts:
         return digest
-    code = {function: use.code for function, use in uses.items()}
-    return hashlib.sha256(json.dumps([digest, code], sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([digest, functions, files], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def own_files(modules: Iterable[str], folder: Path) -> tuple[dict[str, str], set[str]]:
+    """The digests of the files of ``modules`` and of those in ``folder`` that they import, directly or not; and the
+    names of all that these files import. Nothing is imported here.
+
+    Raises: ``InvalidInput`` for a file that Python cannot read.
+    """
+    files: dict[str, str] = {}
+    imported: set[str] = set()
+    waiting = modules = set(modules)
+    while waiting := waiting - {"", *files}:
+        name, *rest = sorted(waiting)
+        waiting = set(rest)
+        spec = None if name.split(".")[0] == "rodflow" else found(name, folder, beside=name not in modules)
+        if spec is None or not (spec.origin or "").endswith(".py"):
+            continue
+        try:
+            files[name], names = _own_file(Path(str(spec.origin)).read_bytes(), spec.parent or "")
+        except (SyntaxError, ValueError, ImportError) as error:
+            raise InvalidInput("own", str(spec.origin), f"a file that Python can read ({error})") from error
+        waiting |= {name.rpartition(".")[0], *names}  # a package is loaded before what it holds
+        imported |= names
+    return files, imported
+
+
+@functools.lru_cache(maxsize=64)
+def _own_file(content: bytes, package: str) -> tuple[str, frozenset[str]]:
+    """The digest of a file of a ``package``, comments and docstrings aside, and the names that it imports."""
+    tree = _parsed(content)
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Attribute):
+            names.add(f"rodflow.{node.attr}")  # rf.Adam; a name too many does no harm
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), frozenset(names)
+
+
+def checkpoint_file(output: Path) -> Path:
+    """Where the job that makes ``output`` keeps its checkpoint until it is done: beside it."""
+    return output.with_name(f"{output.stem}.checkpoint.npz")
 
 
 def fingerprint(settings: dict[str, Any], code: str, inputs: Iterable[str | Path] = ()) -> str:

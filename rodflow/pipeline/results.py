@@ -15,15 +15,7 @@ from rodflow.flows.columns import SERIES_COLUMNS
 from rodflow.jobs.files import read_model, read_table
 from rodflow.measures.columns import LANDSCAPE_NUMBERS, PLANE_NUMBERS, STUDY_NUMBERS
 from rodflow.measures.summaries import FlowSummary, LandscapeSummary, OfCell, PlaneSummary, RunSummary, StudySummary
-from rodflow.pipeline.layout import (
-    discrete_file,
-    flow_file,
-    grid_file,
-    landscape_file,
-    plane_file,
-    steps_file,
-    study_file,
-)
+from rodflow.pipeline.job import Job
 from rodflow.training.columns import RECORD_COLUMNS, STEP_COLUMNS
 
 
@@ -65,7 +57,7 @@ class LandscapeRun(NamedTuple):
 
 def read_run(results: Path, cell: Cell, variant: str = "") -> Run:
     """A cell's discrete run. Raises: ``InvalidInput`` if the files do not hold it; so do all functions here."""
-    file = discrete_file(results, cell, variant)
+    file = Job("discrete", cell, variant=variant).file(results)
     records = _rising(file, read_table(file, RECORD_COLUMNS))
     summary = read_model(file.with_suffix(".json"), RunSummary)
     first, last = int(records["step"].iloc[0]), int(records["step"].iloc[-1])
@@ -78,13 +70,13 @@ def read_run(results: Path, cell: Cell, variant: str = "") -> Run:
 
 def read_every_step(results: Path, cell: Cell) -> pd.DataFrame:
     """What a cell's discrete run has at every step."""
-    file = steps_file(discrete_file(results, cell))
+    file = Job("discrete", cell).file(results, "-steps.parquet")
     return _rising(file, read_table(file, STEP_COLUMNS))
 
 
 def read_flow(results: Path, cell: Cell, flow: str, run: Run, variant: str = "") -> FlowSeries:
     """A flow of a cell; its steps are those of the ``run``'s records after the flows' start."""
-    file = flow_file(results, cell, flow, variant)
+    file = Job("flow", cell, flow, variant).file(results)
     series = _rising(file, read_table(file, SERIES_COLUMNS))
     steps = run.records.loc[run.records["step"] > run.summary.flow_start, "step"].tolist()
     if series["step"].tolist() != steps:
@@ -98,7 +90,7 @@ def read_flow(results: Path, cell: Cell, flow: str, run: Run, variant: str = "")
 
 def read_study(results: Path, cell: Cell) -> Study:
     """The precision study of a cell."""
-    file = study_file(results, cell)
+    file = Job("study", cell).file(results)
     series = read_table(file, STUDY_NUMBERS, texts=("variant", "flow"))
     for _, rows in series.groupby(["variant", "flow"]):
         _rising(file, rows)
@@ -109,7 +101,7 @@ def read_study(results: Path, cell: Cell) -> Study:
 
 def read_plane(results: Path, cell: Cell) -> PlaneRun:
     """The run and the flows of a cell in its plane."""
-    file = plane_file(results, cell)
+    file = Job("plane", cell).file(results)
     table = read_table(file, PLANE_NUMBERS, texts=("flow",))
     for _, rows in table.groupby("flow"):
         _rising(file, rows)
@@ -120,11 +112,12 @@ def read_plane(results: Path, cell: Cell) -> PlaneRun:
 
 def read_landscape(results: Path, name: str) -> LandscapeRun:
     """A toy landscape."""
-    file = landscape_file(results, name)
+    job = Job("landscape", name=name)
+    file = job.file(results)
     table = read_table(file, LANDSCAPE_NUMBERS, texts=("flow",))
     for _, rows in table.groupby("flow"):
         _rising(file, rows)
-    grid = read_table(grid_file(file), ("x", "y", "loss"))
+    grid = read_table(job.file(results, "-grid.parquet"), ("x", "y", "loss"))
     summary = read_model(file.with_suffix(".json"), LandscapeSummary)
     _require_name(file, "landscape", summary.landscape, name)
     return LandscapeRun(table, grid, summary)

@@ -12,7 +12,7 @@ from rodflow.config import CELL_COLUMNS, Cell, Config
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import read_json, read_model, read_table, write_table
 from rodflow.measures.summaries import RunSummary
-from rodflow.pipeline.layout import discrete_file
+from rodflow.pipeline.job import Job
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.everything import run_everything
 from rodflow.reference.contents import Origin
@@ -42,7 +42,7 @@ def check(config: Config, reference: Path, root: Path) -> pd.DataFrame:
     cells = read_table(reference / "cells.csv", ["seed", "parameters"], ["architecture", "optimizer"])
     rows = []
     for cell in again.cells:
-        summary = read_model(discrete_file(results, cell).with_suffix(".json"), RunSummary)
+        summary = read_model(Job("discrete", cell).file(results, ".json"), RunSummary)
         old = _numbers(reference, cell, int(_of(cells, cell)["parameters"].iloc[0]))
         new = _numbers(results / "tables", cell, summary.parameters)
         rows += compared(str(cell), old, new, again.record_interval)

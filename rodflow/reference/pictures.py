@@ -13,7 +13,7 @@ import pandas as pd
 from rodflow import config as configuration
 from rodflow.catalogue import FLOWS
 from rodflow.jobs.files import read_table
-from rodflow.pipeline.layout import landscape_file
+from rodflow.pipeline.job import Job
 from rodflow.pipeline.results import read_landscape
 from rodflow.pipeline.stages.animation import landscape_motion
 from rodflow.pipeline.stages.landscape import run_landscape
@@ -62,7 +62,7 @@ def draw_mlp(reference: Path, output: Path) -> None:
 def valley() -> Iterator[Path]:
     """The results of a run that has nothing but gradient descent and its flows in the sharpening valley, run anew."""
     with TemporaryDirectory() as folder:
-        file = landscape_file(folder, "valley")
+        file = Job("landscape", name="valley").file(folder)
         file.parent.mkdir()
         run_landscape("valley", file)
         yield Path(folder)

@@ -14,7 +14,7 @@ from rodflow.config import Cell
 from rodflow.errors import InvalidInput
 from rodflow.optimizers.step_map import State
 from rodflow.pipeline.finished import on_disk
-from rodflow.pipeline.layout import plane_file
+from rodflow.pipeline.job import Job
 from rodflow.pipeline.results import read_plane
 from rodflow.pipeline.stages.animation import animate, cell_motion, motions
 from rodflow.pipeline.stages.everything import jobs_left, run_everything
@@ -148,7 +148,7 @@ def test_animated_cells_are_those_of_the_grid_and_a_plane_is_made_once(results):
     assert jobs_left(CONFIG, results, CELL, CONFIG.flows) == []
     other = CONFIG.model_copy(update={"animated_cells": []})
     assert other.discrete_settings(CELL) == CONFIG.discrete_settings(CELL)
-    summary = plane_file(results, CELL).with_suffix(".json")
+    summary = Job("plane", CELL).file(results).with_suffix(".json")
     kept = summary.read_text()
     summary.unlink()
     assert [job.name for job in jobs_left(CONFIG, results, CELL, CONFIG.flows)] == ["planes/mlp-gd-seed0"]

@@ -1,5 +1,6 @@
 """profiles/generic: what it asks of the scheduler and what it understands of the answers; PBS's commands are played."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -52,10 +53,21 @@ def test_jobs_and_a_group_through_the_submit_command(tmp_path):
     assert (project / targets[1]).stat().st_size > 0
     submitted = sorted(file.read_text() for file in scheduler.glob("*.arguments"))
     asked = "-V -j oe -o .snakemake/log/ -l select=1:ncpus={}:mem={}mb:ngpus={} -l walltime={}:00\n"
-    discrete, landscape_and_figure = (1, 1000, 1, 30), (1, 1000, 0, 15)
+    discrete, landscape_and_figure = (1, 4000, 1, 480), (1, 1000, 0, 15)
     assert submitted == sorted(
         asked.format(*job) for job in (discrete, landscape_and_figure)
     )  # the dataset is made here
+
+
+@pytest.mark.snakemake
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_a_job_that_is_tried_again_asks_for_more(attempt):
+    """--attempt is what Snakemake says to the job that it starts on a node."""
+    words = ["--dry-run", "--forceall", "--attempt", str(attempt), "results/smoke/flows/mlp-gd-seed0-stable.parquet"]
+    said = subprocess.run(snakemake(*words), cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
+    for rule in ("discrete", "flow"):
+        asked = re.search(rf"rule {rule}:\n(?:    .*\n)*?    resources: (.*)", said.stdout)[1].split(", ")
+        assert {f"mem_mb={4000 * attempt}", f"runtime={480 * attempt}"} <= set(asked)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from rodflow.cli import main
 from rodflow.errors import InvalidInput, JobsFailed
 from rodflow.jobs.files import read_json, write_json
 from rodflow.pipeline.finished import everything, missing, on_disk
-from rodflow.pipeline.layout import discrete_file, flow_file, job_name, study_file
+from rodflow.pipeline.job import Job
 from rodflow.pipeline.stages.everything import run_everything
 from rodflow.pipeline.stages.figure import draw_figure
 from rodflow.pipeline.stages.page import lay_out
@@ -230,11 +230,14 @@ def test_the_last_line_of_a_log_is_shown_where_there_is_one(tmp_path):
 def test_of_a_study_the_runs_and_flows_that_it_waits_for_are_missing(copied):
     config, results = copied
     cell = config.precision_studies[0]
-    study_file(results, cell).unlink()
+    Job("study", cell).file(results).unlink()
     there = on_disk(config, results)
-    assert cell not in there.studies and study_file(results, cell) in missing(config, there, results)
-    run, flow = discrete_file(results, cell, "float64"), flow_file(results, cell, "stable", "float32")
+    assert cell not in there.studies and Job("study", cell) not in there.jobs
+    run, flow = (
+        Job("discrete", cell, variant="float64").file(results),
+        Job("flow", cell, "stable", "float32").file(results),
+    )
     run.unlink()
     flow.unlink()
-    said = [job_name(results, file) for file in missing(config, there, results) if "precision" in str(file)]
+    said = [job.label for job in missing(config, results) if "precision" in job.label]
     assert said == [f"precision/float32/flows/{cell}-stable", f"precision/float64/discrete/{cell}"]

@@ -25,7 +25,7 @@ from rodflow.jobs.files import read_json, read_model, read_table
 from rodflow.measures.columns import LANDSCAPE_COLUMNS
 from rodflow.measures.summaries import LandscapeSummary
 from rodflow.optimizers.step_map import State
-from rodflow.pipeline.layout import grid_file, landscape_file
+from rodflow.pipeline.job import Job
 from rodflow.pipeline.stages import landscape as stage
 from rodflow.problems import landscapes
 from rodflow.report.figures import landscape as landscape_figure
@@ -52,12 +52,12 @@ def results(tmp_path_factory):
     """The landscape stage's files."""
     folder = tmp_path_factory.mktemp("results")
     for name in LANDSCAPES:
-        stage.run_landscape(name, landscape_file(folder, name))
+        stage.run_landscape(name, Job("landscape", name=name).file(folder))
     return folder
 
 
 def series(results, name: str) -> dict[str, pd.DataFrame]:
-    table = read_table(landscape_file(results, name))
+    table = read_table(Job("landscape", name=name).file(results))
     return {flow: rows.set_index("step") for flow, rows in table.groupby("flow")}
 
 
@@ -121,7 +121,7 @@ def test_onset_on_the_valley(results):
     assert onset(found["drift_free_rod"]) == pytest.approx(run, rel=0.1)
     assert onset(found["rod"]) == pytest.approx(run, rel=0.1)
     assert onset(found["rod_one_column"]) == float("inf")
-    error = read_json(landscape_file(results, "valley").with_suffix(".json"))["mean_error"]
+    error = read_json(Job("landscape", name="valley").file(results).with_suffix(".json"))["mean_error"]
     assert error["drift_free_rod"] < error["stable"] / 100
     assert error["rod"] < error["stable"] / 3
     assert error["rod_one_column"] > 0.9 * error["stable"]
@@ -139,7 +139,7 @@ def test_one_column_enters_the_edge_if_it_starts_along_the_oscillation():
 
 @pytest.mark.parametrize("name", ["quartic", "square_root"])
 def test_all_rods_follow_where_the_oscillation_is_longer_than_the_drift(results, name):
-    error = read_json(landscape_file(results, name).with_suffix(".json"))["mean_error"]
+    error = read_json(Job("landscape", name=name).file(results).with_suffix(".json"))["mean_error"]
     assert max(error[flow] for flow in ("rod", "rod_one_column", "drift_free_rod")) < error["stable"] / 50
 
 
@@ -152,7 +152,7 @@ def test_only_the_oscillation_moves_a_point_along_the_square_root_trough(results
 
 @pytest.mark.parametrize("name", LANDSCAPES)
 def test_the_stage_writes_every_step(results, name):
-    file, landscape = landscape_file(results, name), LANDSCAPES[name]
+    file, landscape = Job("landscape", name=name).file(results), LANDSCAPES[name]
     table, summary = read_table(file), read_json(file.with_suffix(".json"))
     assert list(table) == LANDSCAPE_COLUMNS
     assert summary["diverged_at"] == dict.fromkeys(["discrete", *LANDSCAPE_FLOWS])
@@ -165,7 +165,7 @@ def test_the_stage_writes_every_step(results, name):
     shown = table[table["flow"] == "discrete"]
     for column, ends in (("plus_x", landscape.x_range), ("plus_y", landscape.y_range)):
         assert shown[column].between(*ends).all()
-    grid = read_table(grid_file(file))
+    grid = read_table(file.with_name(f"{file.stem}-grid.parquet"))
     assert list(grid) == ["x", "y", "loss"] and len(grid) == 81**2
     assert summary["provenance"]["config"]["learning_rate"] == landscape.learning_rate
 
@@ -208,12 +208,14 @@ def test_a_landscape_that_the_config_lacks_is_refused():
 
 
 def drawing(results, name, lost=None):
-    file = landscape_file(results, name)
+    file = Job("landscape", name=name).file(results)
     table = read_table(file)
     if lost is not None:
         table.loc[(table["flow"] == lost) & (table["step"] > 50), LANDSCAPE_COLUMNS[3:]] = np.nan
     return landscape_figure.draw(
-        table, read_table(grid_file(file)), read_model(file.with_suffix(".json"), LandscapeSummary)
+        table,
+        read_table(file.with_name(f"{file.stem}-grid.parquet")),
+        read_model(file.with_suffix(".json"), LandscapeSummary),
     )
 
 

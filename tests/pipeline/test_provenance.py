@@ -9,13 +9,10 @@ from helpers.checkout import smoke
 
 from rodflow import config as configuration
 from rodflow.config import Cell
-from rodflow.pipeline import provenance
+from rodflow.pipeline import job, provenance
+from rodflow.pipeline.job import Job
 from rodflow.pipeline.provenance import (
     code_digest,
-    dataset_code,
-    discrete_code,
-    flow_code,
-    landscape_code,
     modules_used,
 )
 
@@ -46,14 +43,14 @@ def forget() -> None:
 def digests() -> dict[str, str]:
     forget()
     return {
-        "training": discrete_code(CONFIG, CELL),
-        "stable": flow_code(CONFIG, CELL, "stable"),
-        "rod": flow_code(CONFIG, CELL, "rod"),
-        "landscape": landscape_code("valley"),
+        "training": Job("discrete", CELL).code(CONFIG),
+        "stable": Job("flow", CELL, "stable").code(CONFIG),
+        "rod": Job("flow", CELL, "rod").code(CONFIG),
+        "landscape": Job("landscape", name="valley").code(CONFIG),
         "tables": code_digest("rodflow.pipeline.stages.tables"),
         "figure": code_digest("rodflow.pipeline.stages.figure", "rodflow.catalogue"),
         "page": code_digest("rodflow.pipeline.stages.page", "rodflow.catalogue"),
-        "examples": dataset_code(CONFIG),
+        "examples": Job("dataset").code(CONFIG),
     }
 
 
@@ -78,7 +75,7 @@ def test_an_import_of_what_is_not_there_is_refused_or_names_an_attribute(package
     (package / "training/discrete.py").write_text(f"{line}\n")
     if "nope import" in line or "import rodflow" in line:
         with pytest.raises(ModuleNotFoundError, match=r"rodflow\.nope"):
-            discrete_code(CONFIG, CELL)
+            Job("discrete", CELL).code(CONFIG)
     else:  # a package's own name may be any
         assert "rodflow.flows" in modules_used("rodflow.training.discrete")
 
@@ -86,7 +83,7 @@ def test_an_import_of_what_is_not_there_is_refused_or_names_an_attribute(package
 def test_a_name_that_a_package_looks_up_is_refused(package):
     (package / "training/discrete.py").write_text("from rodflow.problems import digits\n")
     with pytest.raises(ImportError, match="name their modules"):
-        discrete_code(CONFIG, CELL)
+        Job("discrete", CELL).code(CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -121,10 +118,9 @@ def test_comments_docstrings_and_layout_count_for_nothing(package, edit):
         ("catalogue.py", {"figure", "page"}),
         ("problems/datasets.py", {"training", "stable", "rod", "examples"}),
         ("pipeline/own.py", set()),
-        ("pipeline/own_code.py", set()),
         ("jobs/files.py", set()),
         ("jobs/checkpoint.py", set()),
-        ("pipeline/layout.py", set()),
+        ("pipeline/job.py", set()),
         ("config/schema.py", set()),
         ("errors.py", set()),
     ],
@@ -136,20 +132,20 @@ def test_a_changed_statement_counts_for_what_uses_it(package, file, what):
 @pytest.mark.parametrize(("kind", "name"), [("settings", "order"), ("solver", "step")])
 def test_a_catalogues_settings_count_for_their_own_flow(package, monkeypatch, kind, name):
     flow = {"settings": "stable_corrected", "solver": "edge_unit_step"}[kind]
-    before = flow_code(CONFIG, CELL, flow), flow_code(CONFIG, CELL, "stable")
+    before = Job("flow", CELL, flow).code(CONFIG), Job("flow", CELL, "stable").code(CONFIG)
     forget()
-    monkeypatch.setitem(getattr(provenance.FLOWS.entries[flow], kind), name, 3)
-    after = flow_code(CONFIG, CELL, flow), flow_code(CONFIG, CELL, "stable")
+    monkeypatch.setitem(getattr(job.FLOWS.entries[flow], kind), name, 3)
+    after = Job("flow", CELL, flow).code(CONFIG), Job("flow", CELL, "stable").code(CONFIG)
     assert before[0] != after[0] and before[1] == after[1]
 
 
 def test_the_module_of_a_cells_own_optimizer_counts_for_the_cell(package):
     cells = [CELL, Cell("mlp", "qhm", 0)]
-    before = [(discrete_code(CONFIG, cell), flow_code(CONFIG, cell, "rod")) for cell in cells]
+    before = [(Job("discrete", cell).code(CONFIG), Job("flow", cell, "rod").code(CONFIG)) for cell in cells]
     path = package / "optimizers/qhm.py"
     path.write_text(path.read_text() + "\nCHANGED = 1\n")
     forget()
-    after = [(discrete_code(CONFIG, cell), flow_code(CONFIG, cell, "rod")) for cell in cells]
+    after = [(Job("discrete", cell).code(CONFIG), Job("flow", cell, "rod").code(CONFIG)) for cell in cells]
     assert after[0] == before[0]
     assert after[1][0] != before[1][0] and after[1][1] != before[1][1]
 
@@ -158,7 +154,7 @@ def test_a_label_counts_for_no_run(package, monkeypatch):
     def relabelled(text):
         return text.replace('"Adam"', '"Another"').replace('"Rod flow"', '"Another flow"')
 
-    shown = (provenance.OPTIMIZERS, "adam"), (provenance.FLOWS, "rod"), (provenance.LANDSCAPES, "valley")
+    shown = (job.OPTIMIZERS, "adam"), (job.FLOWS, "rod"), (job.LANDSCAPES, "valley")
     before = digests()
     for catalogue, name in shown:
         monkeypatch.setitem(catalogue.entries, name, replace(catalogue.entries[name], label="Another"))
@@ -178,3 +174,18 @@ def test_what_is_ignored_is_ignored_with_all_that_it_holds(package):
     (package / "training/discrete.py").write_text("import rodflow.config.schema\nimport rodflow.errors\n")
     forget()
     assert modules_used("rodflow.training.discrete") == ["rodflow.training.discrete"]
+
+
+def test_what_a_users_part_takes_of_the_package_counts_for_its_cells(package, tmp_path):
+    (tmp_path / "parts.py").write_text("import rodflow as rf\n\n\nclass Mine(rf.Adagrad):\n    pass\n")
+    own = {"folder": str(tmp_path), "optimizers": {"mine": {"function": "parts:Mine"}}}
+    rates = {"mlp": {"mine": 0.1, "adam": 0.1}}
+    grid = {"architectures": ["mlp"], "optimizers": ["mine", "adam"], "precision_cells": []}
+    config = configuration.parse(smoke(own=own, **grid, learning_rates=rates))
+    cells = [Cell("mlp", "mine", 0), CELL]
+    before = [Job("discrete", cell).code(config) for cell in cells]
+    path = package / "optimizers/adagrad.py"
+    path.write_text(path.read_text() + "\nCHANGED = 1\n")
+    forget()
+    after = [Job("discrete", cell).code(config) for cell in cells]
+    assert after[0] != before[0] and after[1] == before[1]

@@ -19,7 +19,7 @@ from rodflow import config as configuration
 from rodflow.config import Cell
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import replaced, write_json
-from rodflow.pipeline.layout import flow_file
+from rodflow.pipeline.job import Job
 from rodflow.pipeline.stages.everything import run_everything
 from rodflow.problems import datasets
 from rodflow.reference import collect as reference_stage
@@ -100,7 +100,7 @@ def test_cells_and_series_are_the_runs(made):
     names = ["architecture", "optimizer", "seed", "flow"]
     series = pd.read_parquet(reference / "flows.parquet").set_index(names)
     kept = series.loc["mlp", "rmsprop", 0, "stable"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(kept, pd.read_parquet(flow_file(results, Cell("mlp", "rmsprop", 0), "stable")))
+    pd.testing.assert_frame_equal(kept, pd.read_parquet(Job("flow", Cell("mlp", "rmsprop", 0), "stable").file(results)))
     records = pd.read_parquet(reference / "discrete.parquet")
     assert records.groupby(names[:3]).size().tolist() == [config.steps // config.record_interval] * 2
     origin = json.loads((reference / "provenance.json").read_text())
@@ -148,7 +148,7 @@ def test_a_failed_collection_leaves_the_earlier_one(made, copy, monkeypatch):
 def test_a_run_that_is_not_finished_is_refused(made, tmp_path):
     config, results, _ = made
     part = Path(shutil.copytree(results, tmp_path / "part"))
-    flow_file(part, Cell("mlp", "gd", 0), "edge").unlink()
+    Job("flow", Cell("mlp", "gd", 0), "edge").file(part).unlink()
     with pytest.raises(InvalidInput, match=r"mlp-gd-seed0-edge\.parquet"):
         collect(config, part, tmp_path / "reference")
     assert not (tmp_path / "reference").exists()

@@ -64,10 +64,10 @@ def test_tables_are_those_of_a_local_run(tmp_path):
     assert set(jobs["state"]) == {"COMPLETED"}
     figures = "figures_architecture_figure_cell_animation_cell_figure_precision_figure_table_figure"
     asked = {
-        "discrete": (30, "1001M", "gres:gpu:pretended:1"),  # with what the plugin adds for an array
-        "flows_flow": ((2 + 6) * 7, "1000M", "none"),
+        "discrete": (480, "4001M", "gres:gpu:pretended:1"),  # with what the plugin adds for an array
+        "flows_flow": ((2 + 6) * 7, "4000M", "none"),
         "landscapes_landscape_landscape_animation_landscape_figure": (10 + 2 * 5, "1000M", "none"),
-        "plane": (30, "1000M", "none"),
+        "plane": (480, "4000M", "none"),
         "precision": (10, "1000M", "none"),
         "tables": (10, "2000M", "none"),
         "precision_table": (10, "1000M", "none"),

@@ -38,8 +38,8 @@ from rodflow.flows.central import CentralFlow
 from rodflow.flows.integrate import integrate
 from rodflow.jobs.checkpoint import Checkpoint, Interrupted
 from rodflow.jobs.files import read_archive, write_archive
-from rodflow.pipeline.layout import checkpoint_file, discrete_file
-from rodflow.pipeline.provenance import code_digest, fingerprint
+from rodflow.pipeline.job import Job
+from rodflow.pipeline.provenance import checkpoint_file, code_digest, fingerprint
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
 from rodflow.pipeline.stages.everything import run_everything
@@ -526,7 +526,7 @@ def test_a_study_killed_as_a_job(studied, tmp_path, monkeypatch, caplog):
     with pytest.raises(Killed):
         run_everything(config, tmp_path)
     assert len(jobs.made) == 3 and all(name.startswith("float32/") for name in jobs.made)
-    output = discrete_file(results, Cell("mlp", "gd", 0), "float64").with_suffix(".h5")
+    output = Job("discrete", Cell("mlp", "gd", 0), variant="float64").file(results, ".h5")
     words = ["discrete", "--variant", "float64", "--architecture", "mlp", "--optimizer", "gd"]
     files = ["--config", results / "config.yaml", "--dataset", results / "dataset.npz", "--output", output]
     job = subprocess.Popen(

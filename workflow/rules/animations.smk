@@ -1,30 +1,32 @@
 # What moves: a cell's run and flows in a plane, and animations of it and of toy landscapes
 
 
+PLANES = Job("plane", CELL_PATTERN).label
+
 if not INCOMPLETE:
 
     rule plane:
         input:
             images=rules.dataset.output.images,
-            run=f"{RESULTS}/discrete/{CELL_PATTERN}.h5",
+            run=str(Job("discrete", CELL_PATTERN).file(RESULTS, ".h5")),
         output:
-            series=f"{RESULTS}/planes/{CELL_PATTERN}.parquet",
-            summary=f"{RESULTS}/planes/{CELL_PATTERN}.json",
+            series=f"{RESULTS}/{PLANES}.parquet",
+            summary=f"{RESULTS}/{PLANES}.json",
         log:
-            f"{LOGS}/planes/{CELL_PATTERN}.log",
+            f"{LOGS}/{PLANES}.log",
         benchmark:
-            f"{BENCHMARKS}/planes/{CELL_PATTERN}.tsv"
+            f"{BENCHMARKS}/{PLANES}.tsv"
         conda:
             ENVIRONMENT
         threads: CONFIG.threads
         resources:
             gpu=GPU,
-            mem_mb=lambda wildcards, attempt: needs.memory(CONFIG, [wildcards.architecture], GPU, attempt),
-            runtime=lambda wildcards, attempt: needs.minutes(CONFIG, [wildcards.architecture], "rod", GPU, attempt),
+            mem_mb=MEMORY_MB,
+            runtime=MINUTES,
         params:
             config=config_file,
-            settings=lambda wildcards: CONFIG.plane_settings(cell_of(wildcards)),
-            code=lambda wildcards: plane_code(CONFIG, cell_of(wildcards)),
+            settings=settings_of("plane"),
+            code=code_of("plane"),
         shell:
             "OMP_NUM_THREADS={threads} python -m rodflow plane --config {params.config}"
             " --architecture {wildcards.architecture} --optimizer {wildcards.optimizer} --seed {wildcards.seed}"

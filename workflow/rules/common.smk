@@ -18,26 +18,10 @@ from rodflow.config.run import ANIMATED_LANDSCAPES, STUDIED_FLOWS, VARIANTS
 from rodflow.errors import InvalidInput
 from rodflow.jobs import gpu
 from rodflow.jobs.forkserver import ForkServer
-from rodflow.pipeline import needs
 from rodflow.pipeline.finished import everything, found, missing, require_no_fewer_cells
-from rodflow.pipeline.layout import (
-    discrete_file,
-    flow_file,
-    grid_file,
-    landscape_file,
-    plane_file,
-    steps_file,
-    study_file,
-)
+from rodflow.pipeline.job import Job, of_cell
 from rodflow.pipeline.own import require_parts
-from rodflow.pipeline.provenance import (
-    code_digest,
-    dataset_code,
-    discrete_code,
-    flow_code,
-    landscape_code,
-    plane_code,
-)
+from rodflow.pipeline.provenance import code_digest
 
 
 def put_first(variable, folder):
@@ -73,7 +57,7 @@ except InvalidInput as error:
     raise WorkflowError(f"config: {error}")
 
 WANTED = everything(CONFIG)
-MISSING = [str(file) for file in missing(CONFIG, THERE, RESULTS)]
+MISSING = [job.label for job in missing(CONFIG, RESULTS)] if INCOMPLETE else []
 # Written when a run starts, read by every stage. No rule's output or input: what a job depends on is among its params,
 # so that a config that is narrowed or widened runs again only the cells that it touches.
 CONFIG_FILE = str(workflow.modifier.modify_path(f"{RESULTS}/config.yaml"))
@@ -86,6 +70,15 @@ SHARES = gpu.shares() if CONFIG.device != "cpu" else 0
 GPU = int(CONFIG.device == "cuda" or SHARES > 0)
 if SHARES and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", SHARES)
+
+
+def each_attempt(amount):
+    """A resource of which a job that is tried again asks for so many times the amount as it has been tried."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+# What a run, a flow and a plane ask for. A job that is stopped goes on from its checkpoint.
+MEMORY_MB, MINUTES = each_attempt(4000), each_attempt(480)
 CELL_PATTERN = "{architecture}-{optimizer}-seed{seed}"
 FORK_SERVER = ForkServer()  # started with the run, so that its jobs need not each import torch and the rest
 ENVIRONMENT = "../../environment.yml"  # from the rules' folder
@@ -101,8 +94,7 @@ PRECISION_TABLES = expand("{results}/tables/{name}", results=RESULTS, name=["pre
 VARIANT_FOLDERS = f"|precision/({'|'.join(VARIANTS)})/"
 STUDIED_ARCHITECTURES = "|".join(sorted({cell.architecture for cell in CONFIG.precision_studies})) or "none"
 STUDIED_OPTIMIZERS = "|".join(sorted({cell.optimizer for cell in CONFIG.precision_studies})) or "none"
-TRAINED = sorted({cell.architecture for cell in CONFIG.cells + CONFIG.precision_studies})
-TRAINED_ARCHITECTURES = "|".join(TRAINED)
+TRAINED_ARCHITECTURES = "|".join(sorted({cell.architecture for cell in CONFIG.cells + CONFIG.precision_studies}))
 TRAINED_OPTIMIZERS = "|".join(sorted({cell.optimizer for cell in CONFIG.cells + CONFIG.precision_studies}))
 
 TABLE_OF = {"overview": "errors.csv", "fidelity": "fidelity.csv"}  # what these figures are drawn from
@@ -147,6 +139,29 @@ def variant_of(wildcards):
     return Path(wildcards.variant).name
 
 
+def pattern(kind, name=""):
+    """What a job of that kind is known by, with wildcards; {variant} is the folder of a variant, or nothing."""
+    return f"{{variant}}{Job(kind, CELL_PATTERN, name).label}"
+
+
+def job_of(kind):
+    """The job of that kind that wildcards name."""
+
+    def of(wildcards):
+        variant = variant_of(wildcards) if "variant" in wildcards.keys() else ""
+        return Job(kind, cell_of(wildcards), wildcards.get("flow", ""), variant)
+
+    return of
+
+
+def settings_of(kind):
+    return lambda wildcards: job_of(kind)(wildcards).settings(CONFIG)
+
+
+def code_of(kind):
+    return lambda wildcards: job_of(kind)(wildcards).code(CONFIG)
+
+
 def option_of_variant(wildcards):
     return f"--variant {variant_of(wildcards)}" if wildcards.variant else ""
 
@@ -167,9 +182,7 @@ def all_animations():
 def moving_files(architecture, optimizer):
     """What the animation of a cell is drawn from: its plane, its run and the flows that move."""
     cell = Cell(architecture, optimizer, CONFIG.seeds_for(architecture)[0])
-    series = [discrete_file(RESULTS, cell)]
-    series += [flow_file(RESULTS, cell, flow) for flow in CONFIG.animated_flows(optimizer)]
-    return with_summaries([plane_file(RESULTS, cell), *series])
+    return files([Job("plane", cell), *of_cell(cell, CONFIG.animated_flows(optimizer))])
 
 
 def precision_outputs():
@@ -179,30 +192,16 @@ def precision_outputs():
     return PRECISION_TABLES + expand("{f}/precision/{c}.{format}", f=FIGURES, c=studied, format=["png", "pdf"])
 
 
-def with_summaries(series):
-    return [str(file.with_suffix(suffix)) for file in series for suffix in (".parquet", ".json")]
-
-
-def studies_of(cells):
-    """The series of the precision studies of these cells, with their summaries."""
-    return with_summaries(study_file(RESULTS, cell) for cell in cells)
+def files(jobs):
+    """What tables and figures read of these jobs."""
+    return [str(file) for job in jobs for file in job.files(RESULTS)]
 
 
 def files_of(cells):
-    """The records and steps of the discrete runs and the flows of these cells, by cell, with their summaries."""
+    """The files of the runs and flows of these cells, by cell."""
     if not cells:
         raise WorkflowError("incomplete: no run of this is finished")
-    records = [discrete_file(RESULTS, cell) for cell in cells]
-    series = [flow_file(RESULTS, cell, flow) for cell, flows in cells.items() for flow in flows]
-    return with_summaries(records + series) + [str(steps_file(file)) for file in records]
-
-
-def variants_of(wildcards):
-    """The runs and flows of a cell in every variant of its precision study, with their summaries."""
-    cell = cell_of(wildcards)
-    runs = [discrete_file(RESULTS, cell, variant) for variant in VARIANTS]
-    flows = [flow_file(RESULTS, cell, flow, variant) for variant in VARIANTS for flow in STUDIED_FLOWS]
-    return with_summaries(runs + flows)
+    return files(job for cell, flows in cells.items() for job in of_cell(cell, flows))
 
 
 def accepting(part):

@@ -20,7 +20,7 @@ rule dataset:
         runtime=30,
     params:
         config=config_file,
-        settings=CONFIG.data_settings,
-        code=dataset_code(CONFIG),
+        settings=Job("dataset").settings(CONFIG),
+        code=Job("dataset").code(CONFIG),
     shell:
         "python -m rodflow dataset --config {params.config} --output {output.images} 2> {log}"

@@ -1,16 +1,19 @@
 # One discrete full-batch run per cell, and one in each variant of a precision study
+RUNS = pattern("discrete")
+
+
 rule discrete:
     input:
         images=rules.dataset.output.images,
     output:
-        run=f"{RESULTS}/{{variant}}discrete/{CELL_PATTERN}.h5",
-        records=f"{RESULTS}/{{variant}}discrete/{CELL_PATTERN}.parquet",
-        steps=f"{RESULTS}/{{variant}}discrete/{CELL_PATTERN}-steps.parquet",
-        summary=f"{RESULTS}/{{variant}}discrete/{CELL_PATTERN}.json",
+        run=f"{RESULTS}/{RUNS}.h5",
+        records=f"{RESULTS}/{RUNS}.parquet",
+        steps=f"{RESULTS}/{RUNS}-steps.parquet",
+        summary=f"{RESULTS}/{RUNS}.json",
     log:
-        f"{LOGS}/{{variant}}discrete/{CELL_PATTERN}.log",
+        f"{LOGS}/{RUNS}.log",
     benchmark:
-        f"{BENCHMARKS}/{{variant}}discrete/{CELL_PATTERN}.tsv"
+        f"{BENCHMARKS}/{RUNS}.tsv"
     wildcard_constraints:
         architecture=TRAINED_ARCHITECTURES,
         optimizer=TRAINED_OPTIMIZERS,
@@ -19,13 +22,12 @@ rule discrete:
     threads: CONFIG.threads
     resources:
         gpu=GPU,
-        # of the largest network, so that all are alike: an array of Slurm's asks for what its first job asks for
-        mem_mb=lambda wildcards, attempt: needs.memory(CONFIG, TRAINED, GPU, attempt),
-        runtime=lambda wildcards, attempt: needs.minutes(CONFIG, TRAINED, gpu=GPU, attempt=attempt),
+        mem_mb=MEMORY_MB,
+        runtime=MINUTES,
     params:
         config=config_file,
-        settings=lambda wildcards: CONFIG.variant(variant_of(wildcards)).discrete_settings(cell_of(wildcards)),
-        code=lambda wildcards: discrete_code(CONFIG, cell_of(wildcards)),
+        settings=settings_of("discrete"),
+        code=code_of("discrete"),
         variant=option_of_variant,
     shell:
         "OMP_NUM_THREADS={threads} python -m rodflow discrete --config {params.config} {params.variant}"

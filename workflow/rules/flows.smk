@@ -1,15 +1,18 @@
 # One integration per cell and flow, from the cell's discrete states
+FOLLOWED = pattern("flow", "{flow}")
+
+
 rule flow:
     input:
         images=rules.dataset.output.images,
         run=rules.discrete.output.run,
     output:
-        series=f"{RESULTS}/{{variant}}flows/{CELL_PATTERN}-{{flow}}.parquet",
-        summary=f"{RESULTS}/{{variant}}flows/{CELL_PATTERN}-{{flow}}.json",
+        series=f"{RESULTS}/{FOLLOWED}.parquet",
+        summary=f"{RESULTS}/{FOLLOWED}.json",
     log:
-        f"{LOGS}/{{variant}}flows/{CELL_PATTERN}-{{flow}}.log",
+        f"{LOGS}/{FOLLOWED}.log",
     benchmark:
-        f"{BENCHMARKS}/{{variant}}flows/{CELL_PATTERN}-{{flow}}.tsv"
+        f"{BENCHMARKS}/{FOLLOWED}.tsv"
     wildcard_constraints:
         architecture=TRAINED_ARCHITECTURES,
         optimizer=TRAINED_OPTIMIZERS,
@@ -18,14 +21,12 @@ rule flow:
     threads: CONFIG.threads
     resources:
         gpu=GPU,
-        mem_mb=lambda wildcards, attempt: needs.memory(CONFIG, [wildcards.architecture], GPU, attempt),
-        runtime=lambda wildcards, attempt: needs.minutes(CONFIG, [wildcards.architecture], wildcards.flow, GPU, attempt),
+        mem_mb=MEMORY_MB,
+        runtime=MINUTES,
     params:
         config=config_file,
-        settings=lambda wildcards: CONFIG.variant(variant_of(wildcards)).flow_settings(
-            cell_of(wildcards), wildcards.flow
-        ),
-        code=lambda wildcards: flow_code(CONFIG, cell_of(wildcards), wildcards.flow),
+        settings=settings_of("flow"),
+        code=code_of("flow"),
         variant=option_of_variant,
     shell:
         "OMP_NUM_THREADS={threads} python -m rodflow flow --config {params.config} {params.variant}"

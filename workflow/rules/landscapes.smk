@@ -4,9 +4,8 @@ wildcard_constraints:
 
 
 LANDSCAPE_FILES = {
-    "series": str(landscape_file(RESULTS, "{landscape}")),
-    "grid": str(grid_file(landscape_file(RESULTS, "{landscape}"))),
-    "summary": str(landscape_file(RESULTS, "{landscape}").with_suffix(".json")),
+    name: str(file)
+    for name, file in zip(("series", "grid", "summary"), Job("landscape", name="{landscape}").files(RESULTS))
 }
 
 
@@ -27,7 +26,7 @@ if not INCOMPLETE:
             runtime=10,
         params:
             config=config_file,
-            code=lambda wildcards: landscape_code(wildcards.landscape),
+            code=lambda wildcards: Job("landscape", name=wildcards.landscape).code(CONFIG),
         shell:
             "OMP_NUM_THREADS={threads} python -m rodflow landscape --config {params.config}"
             " --landscape {wildcards.landscape} --output {output.series} 2> {log}"

@@ -2,18 +2,20 @@
 # perturbation, by the rules of the grid
 
 
+STUDIES = Job("study", CELL_PATTERN).label
+
 if not INCOMPLETE:
 
     rule precision:
         input:
-            variants_of,
+            lambda wildcards: files(job_of("study")(wildcards).needs(CONFIG)),
         output:
-            series=f"{RESULTS}/precision/{CELL_PATTERN}.parquet",
-            summary=f"{RESULTS}/precision/{CELL_PATTERN}.json",
+            series=f"{RESULTS}/{STUDIES}.parquet",
+            summary=f"{RESULTS}/{STUDIES}.json",
         log:
-            f"{LOGS}/precision/{CELL_PATTERN}.log",
+            f"{LOGS}/{STUDIES}.log",
         benchmark:
-            f"{BENCHMARKS}/precision/{CELL_PATTERN}.tsv"
+            f"{BENCHMARKS}/{STUDIES}.tsv"
         wildcard_constraints:
             architecture=STUDIED_ARCHITECTURES,
             optimizer=STUDIED_OPTIMIZERS,
@@ -25,8 +27,8 @@ if not INCOMPLETE:
             runtime=10,
         params:
             config=config_file,
-            settings=lambda wildcards: CONFIG.study_settings(cell_of(wildcards)),
-            code=code_digest("rodflow.pipeline.stages.precision"),
+            settings=settings_of("study"),
+            code=code_of("study"),
             results=lambda wildcards, output: str(Path(output[0]).parents[1]),
         shell:
             "python -m rodflow precision --config {params.config} --results {params.results}"
@@ -35,7 +37,7 @@ if not INCOMPLETE:
 
 rule precision_table:
     input:
-        studies_of(THERE.studies),
+        files(Job("study", cell) for cell in THERE.studies),
     output:
         tabulated(PRECISION_TABLES[0]),
         PRECISION_TABLES[1],
@@ -62,8 +64,13 @@ rule precision_table:
 
 use rule cell_figure as precision_figure with:
     input:
-        lambda wildcards: studies_of(
-            [Cell(wildcards.architecture, wildcards.optimizer, CONFIG.seeds_for(wildcards.architecture)[0])]
+        lambda wildcards: files(
+            [
+                Job(
+                    "study",
+                    Cell(wildcards.architecture, wildcards.optimizer, CONFIG.seeds_for(wildcards.architecture)[0]),
+                )
+            ]
         ),
     output:
         drawn(

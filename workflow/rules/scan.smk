@@ -21,7 +21,10 @@ rule scan:
     params:
         config=config_file,
         settings=CONFIG.settings,
-        code=[code_digest("rodflow.pipeline.stages.scan"), *(discrete_code(CONFIG, cell) for cell in SCANNED.values())],
+        code=[
+            code_digest("rodflow.pipeline.stages.scan"),
+            *(Job("discrete", cell).code(CONFIG) for cell in SCANNED.values()),
+        ],
         jobs=lambda wildcards, threads: max(1, threads // CONFIG.threads),
     shell:
         "OMP_NUM_THREADS=1 python -m rodflow scan --config {params.config} --dataset {input.images} --output {output}"

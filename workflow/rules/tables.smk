@@ -31,7 +31,7 @@ rule tables:
 rule replication:
     input:
         TABLES,
-        [str(discrete_file(RESULTS, cell).with_suffix(".json")) for cell in THERE.flows],
+        [str(Job("discrete", cell).file(RESULTS, ".json")) for cell in THERE.flows],
     output:
         tabulated(REPLICATION),
     log:

@@ -21,10 +21,10 @@ from rodflow.jobs.process import set_up
 from rodflow.measures.summaries import RunSummary
 from rodflow.optimizers.schedules import Scheduled, schedule
 from rodflow.optimizers.step_map import StepMap
-from rodflow.pipeline.layout import checkpoint_file, steps_file
+from rodflow.pipeline.job import Job
 from rodflow.pipeline.memory import naming_chunk_size
 from rodflow.pipeline.own import blamed, call, load
-from rodflow.pipeline.provenance import discrete_code, fingerprint, provenance
+from rodflow.pipeline.provenance import checkpoint_file, fingerprint, provenance
 from rodflow.pipeline.run_file import save
 from rodflow.problems.datasets import Examples
 from rodflow.problems.networks import Problem, network_problem
@@ -116,7 +116,9 @@ def run_cell(config: Config, cell: Cell, dataset: Path, output: Path) -> None:
         raise InvalidInput("steps", config.steps, f"at least one record after the flows' start at step {start}")
     problem = cell_problem(config, cell, dataset, config.dtype)
     settings, device = config.discrete_settings(cell), str(problem.w0.device)
-    key = fingerprint({"cell": cell, "settings": settings, "device": device}, discrete_code(config, cell), [dataset])
+    key = fingerprint(
+        {"cell": cell, "settings": settings, "device": device}, Job("discrete", cell).code(config), [dataset]
+    )
     with Checkpoint(checkpoint_file(output), key, config.checkpoint_seconds) as checkpoint:
         with blamed(config.own, config.parts_of(cell)):
             run = train(
@@ -136,7 +138,7 @@ def run_cell(config: Config, cell: Cell, dataset: Path, output: Path) -> None:
         seconds = time.monotonic() - begun
         save(run, output)
         write_table(output.with_suffix(".parquet"), run.table())
-        write_table(steps_file(output), every_step(run))
+        write_table(output.with_name(f"{output.stem}-steps.parquet"), every_step(run))
         summary = RunSummary(
             **cell._asdict(),
             threshold=run.threshold,

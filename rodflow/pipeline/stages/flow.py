@@ -23,10 +23,10 @@ from rodflow.jobs.files import write_json, write_table
 from rodflow.measures.columns import COSTS
 from rodflow.measures.summaries import FlowSummary
 from rodflow.optimizers.step_map import StepMap
-from rodflow.pipeline.layout import checkpoint_file
+from rodflow.pipeline.job import Job
 from rodflow.pipeline.memory import naming_chunk_size
 from rodflow.pipeline.own import blamed, call
-from rodflow.pipeline.provenance import fingerprint, flow_code, provenance
+from rodflow.pipeline.provenance import checkpoint_file, fingerprint, provenance
 from rodflow.pipeline.run_file import load_once, require_fit
 from rodflow.pipeline.stages.discrete import cell_optimizer, cell_problem, start_step
 from rodflow.training.objective import Cost, Objective
@@ -66,7 +66,7 @@ def run_flow(config: Config, cell: Cell, flow: str, dataset: Path, discrete: Pat
     device = str(problem.w0.device)
     key = fingerprint(
         {"cell": cell, "flow": flow, "settings": settings, "device": device},
-        flow_code(config, cell, flow),
+        Job("flow", cell, flow).code(config),
         [dataset, discrete],
     )
     with Checkpoint(checkpoint_file(output), key, config.checkpoint_seconds) as checkpoint:

@@ -22,7 +22,6 @@ from rodflow.measures.columns import LANDSCAPE_COLUMNS
 from rodflow.measures.summaries import LandscapeSummary
 from rodflow.optimizers.family import GradientDescent
 from rodflow.optimizers.step_map import State
-from rodflow.pipeline.layout import grid_file
 from rodflow.pipeline.provenance import provenance
 from rodflow.training.curvature import Curvature
 from rodflow.training.discrete import WINDOW_HALF_WIDTH, DiscreteRun, Window, train
@@ -53,7 +52,7 @@ def run_landscape(name: str, output: Path) -> None:
     write_table(output, table)
     points, loss = landscape.grid()
     grid = pd.DataFrame({"x": points[:, 0].numpy(), "y": points[:, 1].numpy(), "loss": loss.numpy()})
-    write_table(grid_file(output), grid)
+    write_table(output.with_name(f"{output.stem}-grid.parquet"), grid)
     settings = {
         key: getattr(landscape, key) for key in ("formula", "w0", "learning_rate", "steps", "x_range", "y_range")
     }

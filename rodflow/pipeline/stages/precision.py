@@ -13,7 +13,7 @@ from rodflow.jobs.files import write_json, write_table
 from rodflow.measures.columns import STUDY_COLUMNS
 from rodflow.measures.precision import variant_label
 from rodflow.measures.summaries import StudySummary
-from rodflow.pipeline.layout import study_file
+from rodflow.pipeline.job import Job
 from rodflow.pipeline.provenance import provenance
 from rodflow.pipeline.results import read_flow, read_run
 
@@ -39,7 +39,7 @@ def tabulate_study(config: Config, cell: Cell, results: Path) -> None:
             # a flow's table also holds the run's oscillation, which stands in the rows of the run
             tables.append(series.drop(columns="oscillation").assign(variant=name, flow=flow))
             diverged_at[name][flow] = summary.diverged_at
-    output = study_file(results, cell)
+    output = Job("study", cell).file(results)
     write_table(output, pd.concat([table.reindex(columns=STUDY_COLUMNS) for table in tables], ignore_index=True))
     device = run.summary.provenance.device
     study = StudySummary(

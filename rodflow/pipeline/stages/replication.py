@@ -10,7 +10,7 @@ from rodflow.config import CELL_COLUMNS, Cell, Config
 from rodflow.jobs.files import read_model, read_table, write_text
 from rodflow.measures.missing import in_words, present
 from rodflow.measures.summaries import Provenance, RunSummary
-from rodflow.pipeline.layout import discrete_file
+from rodflow.pipeline.job import Job
 from rodflow.report.replication import Claim, claims, markdown
 
 
@@ -23,7 +23,7 @@ def judged_claims(config: Config, results: Path, tables: dict[str, pd.DataFrame]
     """The claims, judged by what the :func:`replication_tables` of a run have, and the sizes of its networks."""
     tables = {name: present(table) for name, table in tables.items()}
     cells = [Cell(*row) for row in tables["thresholds"][CELL_COLUMNS].itertuples(index=False)]
-    summaries = [read_model(discrete_file(results, cell).with_suffix(".json"), RunSummary) for cell in cells]
+    summaries = [read_model(Job("discrete", cell).file(results, ".json"), RunSummary) for cell in cells]
     return claims(config, **tables, weights=[summary.parameters for summary in summaries])
 
 

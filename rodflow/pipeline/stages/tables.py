@@ -17,7 +17,7 @@ from rodflow.measures.fidelity import far_before_edge, fidelity, fidelity_row
 from rodflow.measures.missing import in_words, inventory, marked, present
 from rodflow.measures.thresholds import off_the_edge, threshold_row, thresholds
 from rodflow.pipeline.finished import found, missing
-from rodflow.pipeline.layout import job_name
+from rodflow.pipeline.job import Job
 from rodflow.pipeline.provenance import provenance
 from rodflow.pipeline.results import read_flow, read_run
 from rodflow.report import markdown
@@ -53,8 +53,8 @@ def aggregate(config: Config, results: Path, incomplete: bool = False) -> None:
     write_table(folder / "thresholds.csv", threshold_table)
     write_table(folder / "fidelity.csv", fidelity_table)
     write_table(folder / "comparison.csv", comparison_table)
-    files, compared = missing(config, there, results), present(comparison_table)
-    parts = [listed(error_table, files, results)] if files else []
+    lacking, compared = missing(config, results) if incomplete else [], present(comparison_table)
+    parts = [listed(error_table, lacking, results)] if lacking else []
     for title, said in (
         ("cells that are not gently at their edge", off_the_edge(present(threshold_table))),
         ("flows that are not as near to their run before the edge as they should be", far_before_edge(fidelity_table)),
@@ -80,10 +80,9 @@ def warned(results: Path) -> list[str]:
     return [*said, *(far_before_edge(present(read_table(nearness))) if nearness.exists() else [])]
 
 
-def listed(errors: pd.DataFrame, files: Iterable[Path], results: Path) -> str:
-    """The missing ``files`` as Markdown: a row each, with the last line of its log where it was tried."""
-    names = [job_name(results, file) for file in files]
-    rows = [{"missing": name, "last line of its log": last_line(results, name)} for name in names]
+def listed(errors: pd.DataFrame, jobs: Iterable[Job], results: Path) -> str:
+    """The ``jobs`` that are missing as Markdown: a row for each, with the last line of its log where it was tried."""
+    rows = [{"missing": job.label, "last line of its log": last_line(results, job.label)} for job in jobs]
     words = in_words(errors) or "Incomplete: all runs and flows are finished, but not all else."
     return f"{words}\n\n{markdown.table(rows)}\n"
 
