@@ -53,7 +53,7 @@ BUILT_IN = {
     "losses": LOSSES,
     "flows": catalogue.FLOWS,
 }
-"""The names that no part of a user's own may take, by kind."""
+"""Built-in names by kind; a plugin must not reuse one."""
 
 ANIMATED_LANDSCAPES = ("valley",)
 """The toy landscapes that have an animation, where a config has them."""

@@ -167,7 +167,7 @@ class Flow:
     """Time of y at the start, less the step of the window: 1/2 where y stands for two consecutive iterates."""
     default_solver = Solver()
     lookback = 0
-    """How many steps before a record :meth:`measured` wants to know y: one, or none."""
+    """Steps before each record at which :meth:`measured` also needs y: 0 or 1."""
 
     def __init__(self, objective: Objective, optimizer: StepMap, solver: Solver | None = None):
         require_objective(objective)
@@ -222,7 +222,7 @@ class Flow:
 
     @property
     def incidents(self) -> dict[str, int]:
-        """How often something happened that a reader of the results should know, by name; since construction."""
+        """Counts, by name, of events that a reader of the results should know, since the flow was made."""
         return {}
 
     def state_dict(self) -> StateDict:

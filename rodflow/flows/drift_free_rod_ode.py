@@ -109,7 +109,7 @@ class DriftFreeRodODE(NoisyFlow):
         return self.rod(y)[:, None]
 
     def measured(self, t: float, before: Tensor, y: Tensor) -> tuple[State, Tensor]:
-        """The midpoint (s_{t-1} + 2 s_t + s_{t+1})/4 of the model's own iterates, as of the run's, and the rod a.
+        """The midpoint (s_{t-1} + 2 s_t + s_{t+1})/4 of the model's iterates, by the same formula as the run's, and a.
 
         s_{t+1} is the optimizer's step from s_t, which takes a gradient.
         """

@@ -95,7 +95,7 @@ class EdgeFlow(NoisyFlow):
         return log_length.exp() * u / u.norm()
 
     def _pack(self, c: Tensor, a: Tensor, u: Tensor | None = None) -> Tensor:
-        """y of centre c and rod a; a rod of no length keeps the direction u, or else has all components alike."""
+        """y with centre c and rod a; the direction of a rod of length zero is u, or the diagonal if u is not given."""
         length, shortest = a.norm(), math.sqrt(torch.finfo(a.dtype).tiny)
         if length > shortest:
             u = a

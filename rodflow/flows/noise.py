@@ -15,7 +15,7 @@ from rodflow.training.objective import Objective
 from rodflow.training.rounding import rounding_errors
 
 SEEDS = 1000
-"""So many rounding seeds there are."""
+"""Number of rounding seeds."""
 
 
 def require_seed(rounding_seed: int) -> int:
@@ -24,7 +24,7 @@ def require_seed(rounding_seed: int) -> int:
 
 
 def own_errors(w: Tensor, size: float, t: int, seed: int) -> Tensor:
-    """Rounding errors ``[d]`` of weights w in the step to t, relatively at most ``size``: others than the run's."""
+    """Random errors ``[d]`` of relative size up to ``size`` for the step to t, from another stream than the run's."""
     return rounding_errors(w, size, t, stream=seed + 1)
 
 

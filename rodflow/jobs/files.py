@@ -63,8 +63,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
 def replaced(folder: str | Path) -> Iterator[Path]:
     """A new, empty folder beside ``folder`` that takes its place when the block ends well, and goes when it does not.
 
-    What was there before is as it was until then. What a killed writer left goes first; killed between its two
-    renamings, the earlier folder comes back.
+    The old folder stays until the new one is complete. Leftovers of a killed writer are removed first; if it was
+    killed between its two renames, the old folder is restored.
     """
     folder = Path(folder)
     new, earlier = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "earlier"))

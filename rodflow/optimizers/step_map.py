@@ -19,7 +19,7 @@ EQUIVALENT = (
     "a step map: rodflow.GradientDescent, HeavyBall, Nesterov, RMSProp, Adam, NAdam, .., rodflow.step_map, or "
     "rodflow.from_torch for an optimizer of torch's"
 )
-"""What a user is told who gives something else as an optimizer."""
+"""Part of the error message for an argument that is no step map."""
 
 
 class State(NamedTuple):

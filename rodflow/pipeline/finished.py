@@ -87,7 +87,7 @@ def missing(config: Config, results: str | Path) -> list[Job]:
 
 
 def require_no_fewer_cells(config: Config, results: str | Path, overwrite: bool = False) -> None:
-    """Check that the tables below ``results`` have no cells, with numbers, that tables of ``config`` would not have.
+    """Refuse to regenerate tables if that would drop cells that have results.
 
     Raises: ``InvalidInput`` if they do, unless they may be ``overwrite``-n.
     """

@@ -97,7 +97,7 @@ def origin(jobs: list[Provenance], images: str) -> Origin:
 
 
 def machines(made: list[Place]) -> str:
-    """Where and by which code the jobs of provenance.json ran, as a part of a sentence."""
+    """The machines and commits of the jobs of provenance.json, as part of a sentence."""
     return "; ".join(
         f"{place.jobs} discrete runs and flows at commit {place.commit or 'unknown'} "
         f"on {place.processors} processors, device {place.device}, {place.platform}, "

@@ -70,7 +70,7 @@ TOLERANCES: dict[tuple[str, str], Tolerance] = {
     ("drift_free_rod", "error_eos_mean"): factor(4),
     ("drift_free_rod", "ratio_to_stable"): ABOVE_ONE,
 }
-"""By whose the number is, the ``run``'s or a flow's, and its name, which is a table's column."""
+"""Tolerance of each number, by ``run`` or the flow that it belongs to, and by its column of a table."""
 
 
 def narrowed(reference: Config, file: str | None) -> Config:
@@ -98,7 +98,7 @@ def narrowed(reference: Config, file: str | None) -> Config:
 
 
 def require_same_settings(config: Config, reference: Config) -> None:
-    """Refuse a ``config`` whose cells, flows or settings of these are not the reference's, where its images lie aside.
+    """Refuse a ``config`` that differs from the reference in a cell, a flow or a setting, image paths excepted.
 
     Raises: ``InvalidInput`` naming the first key that differs.
     """

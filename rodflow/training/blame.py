@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from rodflow.training.forward import forward_pass
 
 Function = Callable[[Tensor], Tensor]
-"""A number ``[]`` of a vector ``[k]``."""
+"""A function from a vector ``[k]`` to a number ``[]``."""
 
 
 def layer_to_blame(

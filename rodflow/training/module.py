@@ -24,7 +24,7 @@ from rodflow.training.weights import flat_parameters
 FEW = 4
 """Examples that tell what a module's output is."""
 REDUCTIONS = {"sum": 2.0, "mean": 1.0}
-"""What a loss of the examples taken twice is, over that of the examples."""
+"""Factor by which the loss grows when every example is passed twice."""
 WHOLE = (
     "null: the loss of an example depends on the others, as with batch norm in training mode (module.eval() ends that) "
     "or a mean over targets that are not ignored"

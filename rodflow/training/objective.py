@@ -332,7 +332,7 @@ class Objective:
         return self._third_derivatives(w, directions, None)
 
     def _third_derivatives(self, w: Tensor, directions: Tensor, graph: Graph | None) -> tuple[Tensor, Tensor]:
-        """Those at w, from the gradient's graph, or, without one, from a graph a chunk."""
+        """Third derivatives at w, from the gradient's graph, or from one graph per chunk if there is none."""
         columns = directions.T.contiguous()
         k = len(columns)
         self.cost.hessian_vector_products += k + k * (k + 1)

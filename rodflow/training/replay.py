@@ -22,7 +22,7 @@ COMPILE = get_args(Compile)
 PATIENCE = 200
 """Calls at arguments of one kind before the function is traced: tracing takes as long as some hundred calls gain."""
 ASIDE = 1.01
-"""Factor of the arguments at which a function is traced: a number that tracing froze is wrong at the arguments."""
+"""Trace at arguments scaled by this factor, so that a value baked in as a constant is detected."""
 
 
 class Replayed:

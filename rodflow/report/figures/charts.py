@@ -100,7 +100,7 @@ def strip(
 
 @matplotlib.rc_context(SVG_RC)
 def strip_scale(limits: tuple[float, float]) -> str:
-    """The decades of all strips, for the head of their column; at an end a label stays within the picture."""
+    """The axis above all strips, labelled by decade; labels at its ends are shifted into the picture."""
     figure, axes = _row((STRIP[0], 0.2), limits)
     axes.grid(False)
     decades = np.asarray(LogLocator(numticks=4).tick_values(*limits))  # few: a phone shows them in larger letters

@@ -103,7 +103,7 @@ class PlottedCell:
         return 1.0 if seed == self.seeds[0] else REPEAT_ALPHA
 
     def lost(self) -> dict[str, dict[int, Lost]]:
-        """For the discrete run and each flow, where it was lost, by seed; only those that were."""
+        """By name and seed, where the run or a flow stopped early; those that did not are left out."""
         found: dict[str, dict[int, Lost]] = {}
         for name in (DISCRETE, *self.flows):
             for seed in self.seeds:

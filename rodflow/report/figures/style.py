@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
 INK = "#404040"
-"""Of what belongs to no flow: thresholds, marks and notes."""
+"""Colour of thresholds, marks and notes."""
 EDGE_COLOUR = "#f7f2dd"
 REPEAT_ALPHA = 0.35
 """Opacity of the seeds after the first."""
