@@ -105,11 +105,11 @@ class ViT(nn.Module):
         self,
         shape: tuple[int, ...],
         outputs: int,
-        patch: int,
-        width: int,
-        depth: int,
-        heads: int,
-        hidden: int,
+        patch: int = 4,
+        width: int = 16,
+        depth: int = 1,
+        heads: int = 2,
+        hidden: int = 32,
         activation: str = "gelu",
     ):
         super().__init__()
@@ -130,7 +130,9 @@ class ViT(nn.Module):
         return self.head(self.norm(self.blocks(tokens)).mean(1))
 
 
-def mlp(shape: tuple[int, ...], outputs: int, widths: tuple[int, ...], activation: str = "gelu") -> nn.Module:
+def mlp(
+    shape: tuple[int, ...], outputs: int, widths: tuple[int, ...] = (32, 32), activation: str = "gelu"
+) -> nn.Module:
     """Fully connected network with an activation between layers; ``[n, *shape]`` to ``[n, outputs]``."""
     sizes = (prod(shape), *widths)
     layers: list[nn.Module] = [nn.Flatten()]
@@ -140,7 +142,11 @@ def mlp(shape: tuple[int, ...], outputs: int, widths: tuple[int, ...], activatio
 
 
 def cnn(
-    shape: tuple[int, ...], outputs: int, filters: tuple[int, ...], dense: int, activation: str = "gelu"
+    shape: tuple[int, ...],
+    outputs: int,
+    filters: tuple[int, ...] = (4, 8),
+    dense: int = 16,
+    activation: str = "gelu",
 ) -> nn.Module:
     """3x3 convolutions, activation and 2x2 average pooling per entry of ``filters``, then one dense hidden layer;
     square images ``[n, *shape]`` to ``[n, outputs]``.

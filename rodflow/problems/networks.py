@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rodflow.config.schema import Sizes
 from rodflow.errors import InvalidInput
 from rodflow.jobs.progress import log
 from rodflow.problems import architectures, datasets
@@ -65,7 +64,7 @@ def network_problem(
     evaluated in ``gradient_dtype``, if that is given, and else in ``dtype`` too.
 
     ``network``: a name of ``ARCHITECTURES``, or a function, as in :func:`rodflow.problems.architectures.build`;
-    ``sizes``: its keyword arguments, which for a name are the config's defaults if left out. ``loss`` and
+    ``sizes``: its keyword arguments. ``loss`` and
     ``reduction``: as in :meth:`Objective.from_module`.
 
     Raises: ``InvalidInput`` for a network or a loss that the examples do not fit.
@@ -80,9 +79,7 @@ def network_problem(
         if examples.classes != 2:
             raise InvalidInput("loss", loss, f"mse or cross_entropy, for {examples.classes} classes")
         outputs, targets = 1, targets[:, None].double()
-    if sizes is None:
-        sizes = Sizes().model_dump().get(network, {}) if isinstance(network, str) else {}
-    module = architectures.build(network, shape, outputs, seed, **sizes)
+    module = architectures.build(network, shape, outputs, seed, **(sizes or {}))
     evaluated, w0 = gradient_dtype or dtype, flat_parameters(module).to(dtype)
     x, y = (part.to(evaluated) if part.is_floating_point() else part for part in (x, targets))
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from inspect import signature
 from typing import get_args
 
 import pytest
@@ -47,6 +48,13 @@ def test_names_in_the_schema_are_those_of_the_code():
     assert properties["loss"]["anyOf"][0]["enum"] == list(LOSSES)
     assert list(get_args(Activation)) == list(ACTIVATIONS)
     assert set(Sizes.model_fields) == set(ARCHITECTURES)
+
+
+def test_the_configs_sizes_are_the_networks_own():
+    for name, sizes in Sizes().model_dump().items():
+        of_network = signature(ARCHITECTURES[name]).parameters
+        own = {key: of_network[key].default for key in sizes}
+        assert {key: list(x) if isinstance(x, tuple) else x for key, x in own.items()} == sizes
 
 
 def test_every_field_of_every_section_is_described():
