@@ -7,7 +7,7 @@ there is whole.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,28 +155,19 @@ def of_cell(
     cell: Cell,
     flows: Iterable[str],
     variant: str = "",
-    when: Callable[[list[Path], dict[str, Any]], str] = made,
 ) -> tuple[bool, list[str]]:
-    """Whether the run of a cell is finished, and which of ``flows`` are: a flow older than its run is not.
-
-    ``when`` is :func:`made`, or what stands for it where a summary that cannot be read is no error.
-    """
+    """Whether the run of a cell is finished, and which of ``flows`` are: a flow older than its run is not."""
     config = config.variant(variant)
     records = discrete_file(results, cell, variant)
-    trained = when([records, steps_file(records)], config.discrete_settings(cell))
+    trained = made([records, steps_file(records)], config.discrete_settings(cell))
     if not trained:
         return False, []
-    times = {flow: when([flow_file(results, cell, flow, variant)], config.flow_settings(cell, flow)) for flow in flows}
+    times = {flow: made([flow_file(results, cell, flow, variant)], config.flow_settings(cell, flow)) for flow in flows}
     return True, [flow for flow, finished in times.items() if finished and finished >= trained]
 
 
-def plane_made(
-    config: Config,
-    results: str | Path,
-    cell: Cell,
-    when: Callable[[list[Path], dict[str, Any]], str] = made,
-) -> bool:
-    """Whether a cell's plane is finished, which is not so where it is older than the cell's run; ``when`` as above."""
-    trained = when([discrete_file(results, cell)], config.discrete_settings(cell))
-    finished = when([plane_file(results, cell)], config.plane_settings(cell))
+def plane_made(config: Config, results: str | Path, cell: Cell) -> bool:
+    """Whether a cell's plane is finished; one older than the cell's run is not."""
+    trained = made([discrete_file(results, cell)], config.discrete_settings(cell))
+    finished = made([plane_file(results, cell)], config.plane_settings(cell))
     return bool(trained) and finished >= trained
