@@ -11,7 +11,7 @@ import typer
 from rodflow import config as configuration
 from rodflow.catalogue import ARCHITECTURES
 from rodflow.config import Cell
-from rodflow.errors import InvalidInput, JobsFailed, JobsLeft, cut
+from rodflow.errors import InvalidInput, cut
 from rodflow.jobs.progress import start_log
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -295,46 +295,10 @@ def schema() -> None:
     typer.echo(configuration.json_schema())
 
 
-@app.command()
-def run(
-    config: ConfigFile,
-    root: Annotated[Path, typer.Option(help="Where results/ goes.")] = Path("."),
-    jobs: Annotated[int, typer.Option(help="So many runs and flows at once, in processes of their own.", min=1)] = 1,
-    time_limit: Annotated[
-        float | None, typer.Option(help="Seconds after which to stop, with checkpoints; exit status 3.", min=0)
-    ] = None,
-    pack: Annotated[
-        Path | None, typer.Option(help="At the end, write what tables and figures need into this zip file.")
-    ] = None,
-    unpack: Annotated[Path | None, typer.Option(help="At first, take up a zip file that --pack wrote.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Even where the run's tables have cells that the config has not.")
-    ] = False,
-) -> None:
-    """Run all stages of a config but the figures, without Snakemake.
-
-    What is there is kept where it was made with the config's settings; all else is made again. What fails is named at
-    the end; the tables are then of what is finished.
-    """
-    from rodflow.pipeline import pack as packed
-    from rodflow.pipeline.stages.everything import run_everything
-
-    settings = configuration.load(config)
-    results = root / "results" / settings.run
-    if unpack is not None:
-        packed.unpack(unpack, results)
-    try:
-        run_everything(settings, root, jobs, time_limit, overwrite)
-    finally:
-        if pack is not None and results.exists():
-            packed.pack(results, pack)
-
-
 def main(program: str | None = None) -> None:
     """Run the command line; a wrong input ends with one line on standard error and exit status 2.
 
-    A file that cannot be written, and jobs of many that failed (a line each), end with exit status 1, jobs for which
-    there was no time with 3.
+    A file that cannot be written ends with exit status 1.
 
     ``program`` is how messages name the command; by default the name by which it was called.
     """
@@ -344,12 +308,6 @@ def main(program: str | None = None) -> None:
     except InvalidInput as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except JobsFailed as error:
-        print(*(f"error: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)
-        sys.exit(1)
-    except JobsLeft as error:
-        print(f"stopped: {error}", file=sys.stderr)
-        sys.exit(3)
     except OSError as error:
         print(f"error: {cut(str(error))}", file=sys.stderr)
         sys.exit(1)

@@ -40,6 +40,10 @@ class InvalidInput(ValueError):
         name = cut(key if key.isprintable() and key.strip() else repr(key))
         super().__init__(f"{name}: got {cut(EXCERPT.repr(value))}, allowed: {cut(allowed)}")
 
+    def __reduce__(self) -> tuple[type[InvalidInput], tuple[str, object, str]]:
+        """So that one raised in another process arrives here."""
+        return InvalidInput, (self.key, self.value, self.allowed)
+
 
 def whole_number(key: str, value: object, allowed: str, least: int = 0, most: float = float("inf")) -> int:
     """An argument as Python's int: one of Python's or of numpy's, or a tensor of one, from ``least`` to ``most``.
@@ -71,22 +75,3 @@ def real_number(key: str, value: object, allowed: str, holds: Callable[[float], 
     if not holds(number):
         raise InvalidInput(key, number, allowed)
     return number
-
-
-class JobsLeft(Exception):
-    """The time was over before some jobs were done; their checkpoints are kept, and the same call goes on from there.
-
-    ``left``: their names.
-    """
-
-    def __init__(self, left: list[str]):
-        self.left = left
-        super().__init__(f"the time was over with {len(left)} jobs to do; the same command goes on from there")
-
-
-class JobsFailed(Exception):
-    """Some of many jobs failed, the others went on; the message has a line for each, its name and what went wrong."""
-
-    def __init__(self, failed: dict[str, str]):
-        self.failed = failed
-        super().__init__("\n".join(f"{name}: {cut(said)}" for name, said in failed.items()))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, TypeVar
 
 from rodflow.config import Config
 from rodflow.errors import InvalidInput
 
 P = ParamSpec("P")
+R = TypeVar("R")
 CPU_SIGNS = ("can't allocate memory", "not enough memory", "size calculation overflowed")
 """What torch says, as a plain RuntimeError, of memory that a CPU does not have or could not address."""
 
@@ -20,15 +21,15 @@ def lacks_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and said)
 
 
-def naming_chunk_size(stage: Callable[Concatenate[Config, P], None]) -> Callable[Concatenate[Config, P], None]:
+def naming_chunk_size(stage: Callable[Concatenate[Config, P], R]) -> Callable[Concatenate[Config, P], R]:
     """``stage``, whose first argument is a config, so that running out of memory raises ``InvalidInput`` that names
     ``chunk_size``, the examples held at once.
     """
 
     @wraps(stage)
-    def wrapped(config: Config, *arguments: P.args, **settings: P.kwargs) -> None:
+    def wrapped(config: Config, *arguments: P.args, **settings: P.kwargs) -> R:
         try:
-            stage(config, *arguments, **settings)
+            return stage(config, *arguments, **settings)
         except (MemoryError, RuntimeError) as error:
             if not lacks_memory(error):
                 raise

@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers.checkout import smoke
 from helpers.drawings import assert_moves
+from helpers.runs import run_everything
 
 from rodflow import config as configuration
 from rodflow.config import Cell
@@ -17,7 +18,6 @@ from rodflow.pipeline.finished import on_disk
 from rodflow.pipeline.job import Job
 from rodflow.pipeline.results import read_plane
 from rodflow.pipeline.stages.animation import animate, cell_motion, motions
-from rodflow.pipeline.stages.everything import jobs_left, run_everything
 from rodflow.pipeline.stages.plane import leading_plane
 from rodflow.report.figures.motion import Motion, player, save_gif
 from rodflow.training.discrete import DiscreteRun
@@ -140,18 +140,16 @@ def test_a_cell_that_is_not_animated_is_refused(results):
         animate(CONFIG, results, "landscape", results / "quartic", landscape="quartic")
 
 
-def test_animated_cells_are_those_of_the_grid_and_a_plane_is_made_once(results):
+def test_animated_cells_are_those_of_the_grid_and_move_where_all_is_finished(results):
     wider = configuration.parse(smoke(animated_cells=["vit-adam", "mlp-gd"], seeds_of={"mlp": [3, 0]}))
     assert wider.animations == [Cell("vit", "adam", 0), Cell("mlp", "gd", 3)]
     assert configuration.parse(smoke(animated_cells=["cnn-gd"])).animations == []
     assert on_disk(CONFIG, results).planes == [CELL]
-    assert jobs_left(CONFIG, results, CELL, CONFIG.flows) == []
     other = CONFIG.model_copy(update={"animated_cells": []})
     assert other.discrete_settings(CELL) == CONFIG.discrete_settings(CELL)
     summary = Job("plane", CELL).file(results).with_suffix(".json")
     kept = summary.read_text()
     summary.unlink()
-    assert [job.name for job in jobs_left(CONFIG, results, CELL, CONFIG.flows)] == ["planes/mlp-gd-seed0"]
     assert on_disk(CONFIG, results).planes == []
     summary.write_text(kept)
     flow = results / "flows/mlp-gd-seed0-rod.json"

@@ -1,5 +1,6 @@
 """A user's own parts in a config: they serve as built-in ones do, and are refused by name where they cannot."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,15 +10,16 @@ import pytest
 import torch
 import yaml
 from helpers.checkout import smoke
+from helpers.runs import run_everything
 
 from rodflow import config as configuration
 from rodflow.config import Cell
 from rodflow.config.layers import layered
 from rodflow.errors import InvalidInput
-from rodflow.pipeline.pack import pack, unpack
+from rodflow.pipeline.own import require_parts
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import cell_optimizer, cell_problem, run_cell
-from rodflow.pipeline.stages.everything import run_everything
+from rodflow.pipeline.stages.tables import aggregate
 
 TWINS = """
 import math
@@ -103,15 +105,14 @@ def test_own_parts_give_the_numbers_of_built_in_ones_that_do_the_same(runs):
     assert errors["flow"].tolist() == ["steady"] and np.isfinite(errors["error_final"]).all()
 
 
-def test_its_copy_of_the_config_and_its_packed_files_serve_where_the_modules_are_not(runs, folder, tmp_path):
+def test_its_copy_of_the_config_and_its_small_files_serve_where_the_modules_are_not(runs, folder, tmp_path):
     mine = runs[1]
     assert configuration.load(mine / "config.yaml") == twin(folder)
-    pack(mine, tmp_path / "run.zip")
-    unpack(tmp_path / "run.zip", tmp_path / "results/own")
-    elsewhere = twin(folder, own=own(folder) | {"folder": str(tmp_path / "nowhere")})
-    run_everything(elsewhere, tmp_path)  # all is there: only the tables are made
+    there = tmp_path / "results/own"
+    shutil.copytree(mine, there, ignore=shutil.ignore_patterns("tables", "*.h5", "*.npz"))
+    aggregate(twin(folder, own=own(folder) | {"folder": str(tmp_path / "nowhere")}), there)
     for name in ("errors", "thresholds"):
-        assert (tmp_path / f"results/own/tables/{name}.csv").read_bytes() == (mine / f"tables/{name}.csv").read_bytes()
+        assert (there / f"tables/{name}.csv").read_bytes() == (mine / f"tables/{name}.csv").read_bytes()
 
 
 def test_flows_that_model_optimizers_without_momentum_model_such_own_ones(folder):
@@ -215,12 +216,11 @@ def test_a_config_refuses_by_name(folder, changes, said):
         ("datasets", "numbers", {"function": "own_broken:numbers"}, "a file that Python can read.*own_broken|line 1"),
     ],
 )  # fmt: skip
-def test_a_part_is_refused_before_any_job_starts(folder, kind, name, part, said, tmp_path):
+def test_a_part_is_refused_by_what_the_workflow_asks_first(folder, kind, name, part, said):
     (folder / "own_broken.py").write_text("def numbers(:\n")
     config = twin(folder, own=own(folder, **{kind: {name: part}}))
     with pytest.raises(InvalidInput, match=said):
-        run_everything(config, tmp_path)
-    assert not (tmp_path / "results/own/dataset.npz").exists()
+        require_parts(config)
     assert "own_broken" not in sys.modules
 
 

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from helpers.checkout import smoke
 from helpers.pages import Reader
+from helpers.runs import run_everything
 
 from rodflow import config as configuration
 from rodflow.pipeline.finished import everything
 from rodflow.pipeline.stages.animation import animate, motions
-from rodflow.pipeline.stages.everything import run_everything
 from rodflow.pipeline.stages.figure import draw_figure
 from rodflow.pipeline.stages.page import lay_out, other_figures
 from rodflow.report.figures.charts import error_chart, strip

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.checkout import smoke
+from helpers.runs import study
 from helpers.summaries import study_summary
 from matplotlib.text import Text
 
@@ -18,12 +19,10 @@ from rodflow.config import Cell
 from rodflow.config.run import STUDIED_FLOWS, VARIANTS
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import read_json, read_table
-from rodflow.jobs.pool import Outcome, do
 from rodflow.measures.columns import STUDY_COLUMNS
 from rodflow.measures.precision import PRECISION_COLUMNS, discrete_records, rows, table, variant_label
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import cell_optimizer, cell_problem, run_cell
-from rodflow.pipeline.stages.everything import jobs_left
 from rodflow.pipeline.stages.precision import tabulate_study
 from rodflow.pipeline.stages.precision_table import aggregate_studies
 from rodflow.report.figures import precision as figure
@@ -39,9 +38,7 @@ SMOKE = smoke(learning_rates={"mlp": {"gd": 0.03}}, architectures=["mlp"], optim
 def results(tmp_path_factory) -> Path:
     folder, config = tmp_path_factory.mktemp("results"), configuration.parse(SMOKE)
     prepare(config, folder / "dataset.npz")
-    jobs = [job for name in VARIANTS for job in jobs_left(config, folder, CELL, STUDIED_FLOWS, name)]
-    assert len(jobs) == len(VARIANTS) and do(jobs) == Outcome()
-    tabulate_study(config, CELL, folder)
+    study(config, folder, CELL)
     return folder
 
 

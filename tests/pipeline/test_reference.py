@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.checkout import ROOT, smoke
+from helpers.runs import run_everything
 
 from rodflow import config as configuration
 from rodflow.config import Cell
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import replaced, write_json
 from rodflow.pipeline.job import Job
-from rodflow.pipeline.stages.everything import run_everything
 from rodflow.problems import datasets
 from rodflow.reference import collect as reference_stage
 from rodflow.reference.blocks import filled
@@ -199,10 +199,10 @@ def checked(made, tmp_path_factory) -> Path:
 def recomputed(checked, monkeypatch):
     """The check, with what it has computed before in place of computing again."""
 
-    def put(config, root):
-        shutil.copytree(checked / "results" / config.run, root / "results" / config.run, dirs_exist_ok=True)
+    def put(config, results):
+        shutil.copytree(checked / "results" / config.run, results, dirs_exist_ok=True)
 
-    monkeypatch.setattr("rodflow.reference.check.run_everything", put)
+    monkeypatch.setattr("rodflow.reference.check._run", put)
 
 
 def test_the_reference_agrees_with_itself(checked):

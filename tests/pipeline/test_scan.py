@@ -1,8 +1,12 @@
 """The scan of learning rates: on made-up cells whose sharpness is known, and on a small network."""
 
-import json
+import contextlib
 import math
+import os
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from helpers.checkout import smoke
+from helpers.checkout import ROOT, interruptible, smoke, wait_for
 from helpers.problems import network
 from typer.testing import CliRunner
 
@@ -256,8 +260,7 @@ SETTINGS = smoke(
 def test_the_table_tells_a_run_that_stays_from_one_that_does_not(tmp_path, monkeypatch, valley, said):
     monkeypatch.setattr(stage, "CellTrainer", lambda config, cell, dataset: valley)
     config = configuration.parse(with_any_rates(SETTINGS))
-    stage.scan_cells(config, [Cell("mlp", "gd", 0)], tmp_path / "images.npz", tmp_path / "rows.json")
-    (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    (row,) = stage.scan_cells(config, tmp_path / "images.npz", [Cell("mlp", "gd", 0)])
     assert row[stage.COLUMNS.index("found")] == said
 
 
@@ -269,7 +272,7 @@ def scanned(folder, settings, *words):
 
 
 def test_the_rate_that_is_written_is_that_of_a_run_that_measures_what_was_told(tmp_path):
-    """Without rates in the config, and twice to the same bytes; other settings stay as they were typed."""
+    """Without rates in the config, and to the same bytes in other processes; other settings stay as they were typed."""
     settings = {key: value for key, value in SETTINGS.items() if key != "learning_rates"}
     result = scanned(tmp_path / "a", settings)
     assert result.exit_code == 0, result.output
@@ -287,7 +290,7 @@ def test_the_rate_that_is_written_is_that_of_a_run_that_measures_what_was_told(t
         records = pd.read_parquet(tmp_path / "run.parquet")["sharpness"] / 2  # whose flows start at its second record
         told = [float(line[1]), *(f"{x:.2f}" for x in ((records >= EDGE).mean(), records[1:].max(), records.iloc[-1]))]
         assert [config.learning_rates["mlp"]["gd"], *line[2:5]] == told
-    assert scanned(tmp_path / "b", settings, "--dataset", str(images)).output == result.output
+    assert scanned(tmp_path / "b", settings, "--dataset", str(images), "--jobs", "2").output == result.output
     assert (tmp_path / "b" / "found.yaml").read_bytes() == found.read_bytes()
 
 
@@ -297,12 +300,43 @@ def test_the_rate_that_is_written_is_that_of_a_run_that_measures_what_was_told(t
         ({"learning_rates": [1]}, "learning_rates"),
         ({"optimizers": ["sgdx"]}, "optimizers"),
         ({"data": {"dataset": "cifar10", "file": "no.npz"}}, "no.npz"),
+        ({"optimizers": ["adam"], "hyperparameters_of": {"adam": {"weight_decay": 0.1}}}, "adam.weight_decay: got 0.1"),
     ],
 )
-def test_what_cannot_be_scanned_is_refused_and_nothing_is_written(tmp_path, changes, said):
-    result = scanned(tmp_path / "a", SETTINGS | changes)
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_cannot_be_scanned_is_refused_and_nothing_is_written(tmp_path, changes, said, jobs):
+    result = scanned(tmp_path / "a", SETTINGS | changes, "--jobs", jobs)
     assert result.exit_code != 0 and said in str(result.exception)
     assert [file.name for file in (tmp_path / "a").iterdir()] == ["mine.yaml"]
+
+
+def alive(group):
+    """Whether a process of a group is left, other than one that has ended."""
+    listed = subprocess.run(["ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
+    return any(line.split()[0] == str(group) and line.split()[1][0] != "Z" for line in listed.splitlines())
+
+
+def test_ctrl_c_ends_all_processes_of_a_scan(tmp_path):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(SETTINGS | {"optimizers": ["gd", "adam"], "steps": 10**6}))
+    words = ["scan", "--config", "mine.yaml", "--output", "found.yaml", "--jobs", "2"]
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rodflow", *words],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stderr=log,
+            preexec_fn=interruptible,
+            start_new_session=True,
+        )
+        try:
+            wait_for(lambda: (tmp_path / "log").read_text().count("at rising rates") >= 2)
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(60) != 0
+            wait_for(lambda: not alive(process.pid))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert not (tmp_path / "found.yaml").exists()
 
 
 def test_rates_that_are_there_are_kept():

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,8 +26,10 @@ from helpers.checkout import (
     wait_for,
 )
 from helpers.images import cifar_arrays
+from helpers.runs import run_everything
 
 from rodflow import config as configuration
+from rodflow.config.run import VARIANTS
 from rodflow.config.schema import Data
 from rodflow.jobs import forkserver
 
@@ -190,6 +193,44 @@ def test_the_run_is_collected_where_that_is_asked_for(project, no_server):
     )
     assert ended.returncode != 0
     assert "error: optimizer: got 'rmsprop', allowed: one of the config's: gd" in ended.stderr
+
+
+GRID = {f"{kind}/mlp-gd-seed0{flow}" for kind, flow in (("discrete", ""), ("flows", "-stable"), ("flows", "-rod"))}
+STUDY = {
+    f"precision/{variant}/{kind}/mlp-gd-seed0{flow}"
+    for variant in VARIANTS
+    for kind, flow in (("discrete", ""), ("flows", "-stable"), ("flows", "-drift_free_rod"))
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "made"),
+    [
+        (("learning_rates={mlp: {gd: 0.1}}",), GRID | STUDY),
+        (("data={dataset: digits, examples: 41}", "learning_rates={mlp: {gd: 0.2}}"), GRID | STUDY | {"dataset"}),
+        (("solvers={rod: {columns: 3}}",), {"flows/mlp-gd-seed0-rod"}),
+        (("dtype=float64",), GRID),
+        (("animated_cells=[]",), set()),
+    ],
+)
+def test_a_changed_setting_makes_again_what_depends_on_it_and_nothing_else(project, changes, made):
+    text = run(project, "--dry-run", narrow=(*NARROW, *changes))
+    found = re.findall(r"output: results/smoke/(dataset|(?:\S+/)?(?:discrete|flows)/[\w-]+)\.", text)
+    assert set(found) == made and len(found) == len(made)
+
+
+@pytest.mark.long
+def test_what_a_changed_setting_makes_again_has_the_bytes_of_a_run_anew(project, tmp_path, no_server):
+    """A flow with another setting, and its tables; the run and the other flow stay."""
+    folder = Path(shutil.copytree(project, tmp_path / "changed"))
+    narrow = (*NARROW, "solvers={rod: {columns: 2}}", "landscapes=[]", "precision_cells=[]", "animated_cells=[]")
+    assert rules_in(run(folder, "results/smoke/tables/errors.csv", narrow=narrow)) == {"flow", "tables"}
+    results = run_everything(configuration.load(folder / "results/smoke/config.yaml"), tmp_path / "anew")
+    for name in (f"{name}.parquet" for name in GRID):
+        assert (folder / "results/smoke" / name).read_bytes() == (results / name).read_bytes()
+    for name in ("errors", "thresholds", "fidelity"):
+        one, other = (read_without_times(of / f"tables/{name}.csv") for of in (folder / "results/smoke", results))
+        pd.testing.assert_frame_equal(one, other)
 
 
 def test_another_checkpoint_interval_runs_nothing(project):

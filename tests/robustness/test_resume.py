@@ -28,6 +28,7 @@ from helpers.checkout import (
     wait_for,
 )
 from helpers.problems import digits_mlp, optimizer, series_of
+from helpers.runs import run_everything
 
 from rodflow import config as configuration
 from rodflow.catalogue import FLOWS
@@ -38,11 +39,9 @@ from rodflow.flows.central import CentralFlow
 from rodflow.flows.integrate import integrate
 from rodflow.jobs.checkpoint import Checkpoint, Interrupted
 from rodflow.jobs.files import read_archive, write_archive
-from rodflow.pipeline.job import Job
 from rodflow.pipeline.provenance import checkpoint_file, code_digest, fingerprint
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
-from rodflow.pipeline.stages.everything import run_everything
 from rodflow.pipeline.stages.flow import run_flow
 from rodflow.training.curvature import Curvature
 from rodflow.training.discrete import train
@@ -470,83 +469,6 @@ def test_signal_to_a_job_which_is_then_started_again(cell, caplog, number, words
     assert not checkpoint_file(output).exists()
 
 
-class Mortal:
-    """Notes the jobs of precision studies, and kills the process that comes to its next after ``lives`` of them."""
-
-    def __init__(self, monkeypatch):
-        self.made, self.lives = [], None
-        for name, make in (("run_cell", run_cell), ("run_flow", run_flow)):
-            monkeypatch.setattr(f"rodflow.pipeline.stages.everything.{name}", self.mortal(make))
-
-    def mortal(self, make):
-        def job(*words):
-            of_study = "precision" in words[-1].parts
-            if of_study and len(self.made) == self.lives:
-                raise Killed
-            make(*words)
-            if of_study:
-                self.made.append("/".join(words[-1].with_suffix("").parts[-3:]))
-
-        return job
-
-
-@pytest.fixture(scope="module")
-def studied(tmp_path_factory):
-    """The config of a cell and its precision study, and the folder of a run of both in one go."""
-    grid = {"architectures": ["mlp"], "optimizers": ["gd"], "flows": ["stable"], "landscapes": []}
-    config = configuration.parse(smoke(**grid, steps=100, record_interval=2, checkpoint_seconds=0))
-    whole = tmp_path_factory.mktemp("studied")
-    run_everything(config, whole)
-    return config, whole
-
-
-@pytest.mark.long
-def test_a_study_killed_at_each_of_its_jobs_makes_each_once(studied, tmp_path, monkeypatch):
-    """There is no series before the last job, finished jobs stay, and series and table are those of one go."""
-    config, whole = studied
-    series = "results/smoke/precision/mlp-gd-seed0.parquet"
-    jobs = Mortal(monkeypatch)
-    for jobs.lives in range(9):
-        with pytest.raises(Killed):
-            run_everything(config, tmp_path)
-        assert not (tmp_path / series).exists()
-    jobs.lives = None
-    run_everything(config, tmp_path)
-    assert len(jobs.made) == len(set(jobs.made)) == 9
-    assert {series, "results/smoke/tables/precision.csv"} <= outputs(whole).keys()
-    assert_equal(tmp_path, outputs(whole))
-
-
-@pytest.mark.long
-def test_a_study_killed_as_a_job(studied, tmp_path, monkeypatch, caplog):
-    """By SIGKILL, while it trains its second variant: it goes on from there, and the first one stays."""
-    config, whole = studied
-    results, jobs = tmp_path / "results/smoke", Mortal(monkeypatch)
-    jobs.lives = 3  # the first variant's run and its two flows
-    with pytest.raises(Killed):
-        run_everything(config, tmp_path)
-    assert len(jobs.made) == 3 and all(name.startswith("float32/") for name in jobs.made)
-    output = Job("discrete", Cell("mlp", "gd", 0), variant="float64").file(results, ".h5")
-    words = ["discrete", "--variant", "float64", "--architecture", "mlp", "--optimizer", "gd"]
-    files = ["--config", results / "config.yaml", "--dataset", results / "dataset.npz", "--output", output]
-    job = subprocess.Popen(
-        [sys.executable, "-m", "rodflow", *words, *files],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stderr=subprocess.DEVNULL,
-    )
-    wait_for(checkpoint_file(output).exists)
-    job.kill()
-    assert job.wait(60) == -signal.SIGKILL
-    assert not output.exists()
-    jobs.made, jobs.lives = [], None
-    with caplog.at_level(logging.INFO):
-        run_everything(config, tmp_path)
-    assert "going on from checkpoint" in caplog.text
-    assert jobs.made[0] == "float64/discrete/mlp-gd-seed0" and len(jobs.made) == 6
-    assert not [name for name in jobs.made if name.startswith("float32/")]
-    assert_equal(tmp_path, outputs(whole))
-
-
 LONGEST = 10.0
 """Seconds from the start of a workflow's first job to the latest of the random moments."""
 
@@ -559,6 +481,7 @@ def workflow(folder, cores, *words, grid):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=interruptible,
         start_new_session=True,  # a process group of its own, with all its jobs
     )
 
@@ -568,8 +491,8 @@ def finish(process):
     assert process.returncode == 0, text
 
 
-def killed(folder, moment, grid):
-    """Start the workflow on two cores and SIGKILL it with all its jobs once ``moment(process)`` returns.
+def ended(folder, moment, grid, number=signal.SIGKILL):
+    """Start the workflow on two cores and send a signal to it and all its jobs once ``moment(process)`` returns.
 
     False if it was done by then.
     """
@@ -579,37 +502,83 @@ def killed(folder, moment, grid):
     finally:
         alive = process.poll() is None
         if alive:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            os.killpg(process.pid, number)
+            process.communicate(timeout=120)
     if not alive:
         finish(process)
     return alive
 
 
-def checkpoints(folder):
-    return list(folder.glob("results/**/*.checkpoint.npz"))
+def checkpoints(folder, stage="**"):
+    return list(folder.glob(f"results/smoke/{stage}/*.checkpoint.npz"))
+
+
+TABLES, STUDY = "results/smoke/tables/errors.csv", "results/smoke/precision/mlp-gd-seed0.parquet"
+
+
+def one_cell(*flows, **more):
+    """What narrows the smoke config to one cell and its precision study."""
+    narrow = {"architectures": ["mlp"], "optimizers": ["gd"], "flows": [*flows], "steps": 2000}
+    narrow |= {"landscapes": [], "precision_cells": ["mlp-gd"], "animated_cells": []} | more
+    return [f"{key}={value}" for key, value in narrow.items()]
+
+
+def assert_as_in_one_go(project, one_go):
+    run_everything(configuration.load(project / "results/smoke/config.yaml"), one_go)
+    assert_equal(project, outputs(one_go))
 
 
 @pytest.mark.snakemake
 @pytest.mark.long
 def test_killed_workflow(tmp_path):
-    """Killed in a training and in a flow, it ends with the tables and series of all stages in one process."""
-    project, one_go = copy_project(tmp_path / "killed"), tmp_path / "one_go"
-    narrow = {"architectures": ["mlp"], "optimizers": ["gd"], "flows": ["drift_free_rod"], "steps": 2000}
-    narrow |= {"landscapes": [], "precision_cells": [], "animated_cells": []}
-    grid, generator = [f"{key}={value}" for key, value in narrow.items()], random.Random(0)
-    grid += ["checkpoint_seconds=0", "compile=auto"]  # gradients are replayed from some step on
-    tables = "results/smoke/tables/errors.csv"
-    for stage in ("discrete", "flows"):
+    """Killed in trainings and in flows, of a cell and of its study: it ends with what all stages make in one process.
+
+    Runs that flows have started from are not made again, and there is no series of the study before its last job.
+    """
+    project, generator, kept = copy_project(tmp_path / "killed"), random.Random(0), {}
+    grid = one_cell("drift_free_rod", checkpoint_seconds=0, compile="auto")  # gradients are replayed from some step on
+    for stage, target in (
+        ("discrete", TABLES),
+        ("flows", TABLES),
+        ("precision/*/discrete", STUDY),
+        ("precision/*/flows", STUDY),
+    ):
 
         def moment(process, stage=stage):
-            wait_for(lambda: list(project.glob(f"results/smoke/{stage}/*.checkpoint.npz")))
+            wait_for(lambda: checkpoints(project, stage), seconds=300)
             time.sleep(generator.uniform(0, 0.2))
 
-        assert killed(project, moment, [*grid, "--", tables])
-    finish(workflow(project, 2, grid=[*grid, "--", tables]))
-    run_everything(configuration.load(project / "results/smoke/config.yaml"), one_go)
-    assert_equal(project, outputs(one_go))
+        assert ended(project, moment, [*grid, "--", target])
+        runs = [run for file in checkpoints(project, "**/flows") for run in file.parents[1].glob("discrete/*.h5")]
+        kept |= {run: run.stat().st_mtime_ns for run in runs}
+        assert not (project / STUDY).exists()
+    assert len(kept) >= 2
+    finish(workflow(project, 2, grid=[*grid, "--", TABLES, "results/smoke/tables/precision.csv"]))
+    assert {run: run.stat().st_mtime_ns for run in kept} == kept
+    assert_as_in_one_go(project, tmp_path / "one_go")
+
+
+@pytest.mark.snakemake
+@pytest.mark.long
+def test_workflow_stopped_at_three_random_moments(tmp_path):
+    """As by Ctrl-C, or by a time limit of benchmarks/paper_on_gpu.sh: what runs then leaves the only checkpoints."""
+    project, generator, stops, more = copy_project(tmp_path / "stopped"), random.Random(0), 0, 0
+    grid = one_cell("drift_free_rod", precision_cells=[], steps=6000, checkpoint_seconds=1000)
+
+    def moment(process):
+        begun = time.time()
+        wait_for(
+            lambda: any(file.stat().st_mtime >= begun for file in project.glob("results/smoke/logs/[df]*/*")),
+            seconds=300,
+        )
+        time.sleep(more + generator.uniform(0.5, 1.5))
+
+    while stops < 3 and ended(project, moment, [*grid, "--", TABLES], signal.SIGINT):
+        stopped = bool(checkpoints(project))  # none where no job had come to its first record
+        stops, more = stops + stopped, more + (not stopped)
+    assert stops
+    finish(workflow(project, 2, grid=[*grid, "--", TABLES]))
+    assert_as_in_one_go(project, tmp_path / "one_go")
 
 
 @pytest.mark.snakemake
@@ -632,7 +601,7 @@ def test_workflow_killed_twenty_times_at_random_moments(tmp_path):
             process.wait(generator.uniform(0, LONGEST))
 
     while kills < 20:
-        if killed(projects[-1], moment, grid):
+        if ended(projects[-1], moment, grid):
             kills += 1
             in_loops += bool(checkpoints(projects[-1]))
         else:  # done before it was killed: the next one

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +17,8 @@ import yaml
 
 from rodflow import config as configuration
 from rodflow.config import Cell, Config
-from rodflow.errors import JobsFailed
-from rodflow.jobs.files import read_json, write_json, write_text
-from rodflow.jobs.pool import Job, do
+from rodflow.jobs.files import write_text
+from rodflow.jobs.progress import start_log
 from rodflow.optimizers.schedules import Scheduled
 from rodflow.pipeline.memory import naming_chunk_size
 from rodflow.pipeline.rate_search import FADED, FOUND, REASONS, OnRecord, Trial, attempt, search
@@ -92,13 +95,36 @@ def with_rates(config: Config, rates: dict[Cell, float]) -> Config:
 
 
 @naming_chunk_size
-def scan_cells(config: Config, cells: list[Cell], dataset: Path, output: Path) -> None:
-    """Search a rate on the first of ``cells``, which differ in their seed alone, and measure the others at it."""
+def scan_cells(config: Config, dataset: Path, cells: list[Cell]) -> list[list[str]]:
+    """Search a rate on the first of ``cells``, which differ in their seed alone, and measure the others at it.
+
+    Returns: a row per cell, under ``COLUMNS``.
+    """
     trials = search(CellTrainer(config, cells[0], dataset))
     rate = trials[-1].rate
     measured = [trials[-1]] + [attempt(CellTrainer(config, cell, dataset), rate, whole=True) for cell in cells[1:]]
-    rows = [_row(cell, trial, len(trials)) for cell, trial in zip(cells, measured, strict=True)]
-    write_json(output, {"rows": rows})
+    return [_row(cell, trial, len(trials)) for cell, trial in zip(cells, measured, strict=True)]
+
+
+def _start_process() -> None:
+    """Begin a process that Ctrl-C ends at once: a cell that is half scanned leaves nothing to keep."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    start_log()
+
+
+def _scan_groups(config: Config, dataset: Path, groups: list[list[Cell]], jobs: int) -> list[list[list[str]]]:
+    """:func:`scan_cells` of each group, in this process or in so many others as there are ``jobs``.
+
+    Raises: ``OSError`` where one of them is killed.
+    """
+    work = partial(scan_cells, config, dataset)
+    if jobs == 1:
+        return [*map(work, groups)]
+    try:
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_start_process) as pool:
+            return [*pool.map(work, groups)]
+    except BrokenProcessPool:
+        raise OSError("a cell's process ended abruptly, as one does for which there is no memory") from None
 
 
 def _row(cell: Cell, trial: Trial, trials: int) -> list[str]:
@@ -116,9 +142,7 @@ def scan(config_file: Path, output: Path | None = None, jobs: int = 1, dataset: 
 
     The config needs no rates. One that cannot be had, for the reason that the table gives, is the best that was tried.
     ``output``: where; None: results/<run>/scan.yaml. ``dataset``: prepared images; None: they are prepared. So many
-    ``jobs`` run at once.
-
-    Raises: ``JobsFailed`` where cells could not be trained; then nothing is written.
+    ``jobs`` run at once. If one fails, nothing is written.
     """
     settings = configuration.read(config_file)
     config = configuration.parse(with_any_rates(settings))
@@ -129,12 +153,8 @@ def scan(config_file: Path, output: Path | None = None, jobs: int = 1, dataset: 
         images = dataset or Path(folder, "dataset.npz")
         if dataset is None:
             prepare(config, images)
-        files = {key: Path(folder, f"{'-'.join(key)}.json") for key in groups}
-        work = {key: partial(scan_cells, config, [*dict.fromkeys(groups[key])], images, files[key]) for key in groups}
-        outcome = do([Job("-".join(key), work[key]) for key in groups], jobs)
-        if outcome.failed:
-            raise JobsFailed(outcome.failed)
-        found = {key: read_json(files[key])["rows"] for key in groups}
+        cells = [[*dict.fromkeys(group)] for group in groups.values()]
+        found = dict(zip(groups, _scan_groups(config, images, cells, jobs), strict=True))
     rates = {architecture: dict(own) for architecture, own in (settings.get("learning_rates") or {}).items()}
     for (architecture, optimizer), rows in found.items():
         rates.setdefault(architecture, {})[optimizer] = float(rows[0][COLUMNS.index("learning rate")])

@@ -11,6 +11,7 @@ import pandas as pd
 from rodflow.config import Config
 from rodflow.errors import cut
 from rodflow.jobs.files import read_table, write_json, write_table, write_text
+from rodflow.jobs.progress import log
 from rodflow.measures.comparison import comparison
 from rodflow.measures.errors import cell_rows, errors
 from rodflow.measures.fidelity import far_before_edge, fidelity, fidelity_row
@@ -66,6 +67,8 @@ def aggregate(config: Config, results: Path, incomplete: bool = False) -> None:
     write_text(folder / "summary.md", "\n".join(parts).rstrip("\n") + "\n")
     made = provenance(config.model_dump(mode="json"), time.monotonic() - begun)
     write_json(folder / "provenance.json", made.model_dump())
+    for line in warned(results):
+        log.warning("%s", line)
 
 
 def warned(results: Path) -> list[str]:
