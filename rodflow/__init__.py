@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rodflow.flows.flow_file import load as load, save as save
     from rodflow.flows.integrate import FlowRun as FlowRun, integrate as integrate, trajectory as trajectory
     from rodflow.flows.rod import RodFlow as RodFlow
+    from rodflow.flows.rod_one_column import OneColumnRodFlow as OneColumnRodFlow
     from rodflow.flows.stable import StableFlow as StableFlow
     from rodflow.flows.twin import Twin as Twin
     from rodflow.optimizers import schedules as schedules
@@ -81,6 +82,7 @@ _HOMES = {
     "rodflow.flows.flow_file": ["load", "save"],
     "rodflow.flows.integrate": ["FlowRun", "integrate", "trajectory"],
     "rodflow.flows.rod": ["RodFlow"],
+    "rodflow.flows.rod_one_column": ["OneColumnRodFlow"],
     "rodflow.flows.stable": ["StableFlow"],
     "rodflow.flows.twin": ["Twin"],
     "rodflow.optimizers.adagrad": ["Adagrad"],

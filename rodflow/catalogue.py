@@ -129,11 +129,10 @@ FLOWS = Catalogue(
         ),
         "rod": FlowEntry("rodflow.flows.rod:RodFlow", "Rod flow", "#0072B2", "solid", second_order=True),
         "rod_one_column": FlowEntry(
-            "rodflow.flows.rod:RodFlow",
+            "rodflow.flows.rod_one_column:OneColumnRodFlow",
             "Rod flow, one column",
             "#56B4E9",
             (0, (2.5, 1.2)),
-            settings={"closure": "one_column"},
             second_order=True,
         ),
         "drift_free_rod": FlowEntry(

@@ -190,15 +190,13 @@ class SolverSettings(Strict):
     method: Literal["euler", "midpoint", "heun2", "heun3", "rk4", "dopri5", "bosh3", "rkc2"] | None = None
     """The solver's method."""
     step: Positive | None = None
-    """Its step, in optimizer steps; an adaptive method takes no larger one."""
+    """Its step, in optimizer steps, and that of rod and central, at most 1; an adaptive method takes no larger one."""
     rtol: Positive | None = None
     """Relative tolerance of an adaptive method."""
     atol: Positive | None = None
     """Absolute tolerance of an adaptive method."""
     max_evaluations: Count | None = None
     """Evaluations of the field by an adaptive method between two records after which the flow counts as too stiff."""
-    closure: Literal["covariance", "one_column"] | None = None
-    """rod: what is kept of the rod's covariance."""
     columns: Count | None = None
     """rod: columns of the covariance beside the drift's."""
     order: Annotated[int, Field(ge=1, le=3)] | None = None

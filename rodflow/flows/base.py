@@ -112,6 +112,11 @@ class Solver:
             raise FlowDiverged(str(error)) from error
 
 
+def require_step(step: float) -> float:
+    """The longest step of a flow that knows no solver. Raises: ``InvalidInput`` for one that it does not follow."""
+    return real_number("step", step, "a number of optimizer steps, above 0 and at most 1", lambda x: 0 < x <= 1)
+
+
 def equal_steps(t0: float, t1: float, longest: float) -> tuple[list[float], float]:
     """Equal steps from t0 to t1, none longer than ``longest``: where each begins, and their length."""
     steps = max(1, math.ceil((t1 - t0) / longest - 1e-9))
@@ -169,7 +174,7 @@ class Flow:
     lookback = 0
     """Steps before each record at which :meth:`measured` also needs y: 0 or 1."""
 
-    def __init__(self, objective: Objective, optimizer: StepMap, solver: Solver | None = None):
+    def __init__(self, objective: Objective, optimizer: StepMap, *, solver: Solver | None = None):
         require_objective(objective)
         require_step_map(optimizer)
         if not (solver is None or isinstance(solver, Solver)):

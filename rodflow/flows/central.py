@@ -12,7 +12,7 @@ from torch.autograd.functional import jvp
 
 from rodflow.errors import real_number, whole_number
 from rodflow.flows import complementarity
-from rodflow.flows.base import Flow, FlowDiverged, Layout, Solver, midpoint_steps, pack
+from rodflow.flows.base import Flow, FlowDiverged, Layout, midpoint_steps, pack, require_step
 from rodflow.optimizers.step_map import State, StepMap
 from rodflow.training.curvature import Curvature
 from rodflow.training.discrete import Window
@@ -52,29 +52,29 @@ class CentralFlow(Flow):
 
     Time is in optimizer steps. y = (w, A, nu) with A ``[d, directions]``, Sigma = A Aᵀ at the middle of the last step.
     The midpoint rule with Sigma constant over each half, in steps of one unit (half of it is no nearer to the run:
-    docs/central.md); only ``step`` of the solver is used, at most 1. An evaluation
-    costs a gradient, the Hessian-vector products of a warm-started eigensolver, and k(k+1)/2 third derivatives;
-    a step takes two.
+    docs/central.md), or in shorter ones of length ``step``. An evaluation costs a gradient, the Hessian-vector products
+    of a warm-started eigensolver, and k(k+1)/2 third derivatives; a step takes two.
     ``directions`` has to exceed the number of critical ones: ``crowded`` counts the evaluations at which it did not.
 
-    Raises: ``InvalidInput`` for an optimizer with a first moment, directions below one, a tolerance that is not in
-    (0, 1), a negative relaxation. Advancing raises ``FlowDiverged`` where no oscillation stops the sharpness from
-    rising, as on a quadratic past the threshold.
+    Raises: ``InvalidInput`` for an optimizer with a first moment, a step that is not in (0, 1], directions below one, a
+    tolerance that is not in (0, 1), a negative relaxation. Advancing raises ``FlowDiverged`` where no oscillation stops
+    the sharpness from rising, as on a quadratic past the threshold.
     """
 
-    default_solver = Solver("midpoint", step=1.0)
     lookback = 1
 
     def __init__(
         self,
         objective: Objective,
         optimizer: StepMap,
-        solver: Solver | None = None,
+        *,
+        step: float = 1.0,
         directions: int = 4,
         tolerance: float = 0.05,
         relaxation: float = 1.0,
     ):
-        super().__init__(objective, optimizer, solver)
+        super().__init__(objective, optimizer)
+        self.step = require_step(step)
         directions = whole_number("directions", directions, "a positive number of critical directions", least=1)
         allowed = "a share of the threshold, above 0 and below 1"
         tolerance = real_number("tolerance", tolerance, allowed, lambda x: 0 < x < 1)
@@ -109,7 +109,7 @@ class CentralFlow(Flow):
         return pack(*parts)
 
     def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
-        return midpoint_steps(self._move, y, t0, t1, self.solver.step)
+        return midpoint_steps(self._move, y, t0, t1, self.step)
 
     def _move(self, y: Tensor, at: Tensor, t: float, h: float) -> Tensor:
         """y after a time h, with Sigma and the velocity taken at the point ``at``, time t."""

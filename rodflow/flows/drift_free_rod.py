@@ -55,6 +55,7 @@ class DriftFreeRod(DriftFreeRodODE):
         self,
         objective: Objective,
         optimizer: StepMap,
+        *,
         solver: Solver | None = None,
         interval: int = 16,
         power: int = 7,
@@ -63,7 +64,14 @@ class DriftFreeRod(DriftFreeRodODE):
         rounding_scale: float = 1.0,
         rounding_seed: int = 0,
     ):
-        super().__init__(objective, optimizer, solver, order, rounding_scale, rounding_seed)
+        super().__init__(
+            objective,
+            optimizer,
+            solver=solver,
+            order=order,
+            rounding_scale=rounding_scale,
+            rounding_seed=rounding_seed,
+        )
         self.interval = whole_number("interval", interval, "a positive number of steps", least=1)
         self.power = whole_number("power", power, "a whole number, two or more", least=2)
         allowed = "a number >= 0, of the centre's length"

@@ -44,12 +44,13 @@ class NoisyFlow(Flow):
         self,
         objective: Objective,
         optimizer: StepMap,
+        *,
         solver: Solver | None = None,
         order: int = 2,
         rounding_scale: float = 1.0,
         rounding_seed: int = 0,
     ):
-        super().__init__(objective, optimizer, solver)
+        super().__init__(objective, optimizer, solver=solver)
         self.corrected = corrected(self.phi, order)
         allowed = "a finite number >= 0, in rounding errors of the discrete run"
         self.rounding_scale = real_number("rounding_scale", rounding_scale, allowed, lambda x: 0 <= x < math.inf)

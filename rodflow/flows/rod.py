@@ -8,18 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rodflow.errors import InvalidInput, whole_number
-from rodflow.flows.base import Flow, FlowDiverged, Layout, Solver, equal_steps, pack
+from rodflow.errors import whole_number
+from rodflow.flows.base import Flow, FlowDiverged, Layout, equal_steps, pack, require_step
 from rodflow.optimizers.step_map import StepMap
 from rodflow.training.discrete import Window
 from rodflow.training.objective import Objective
 
-CLOSURES = {"covariance": Solver("rk4", step=1.0), "one_column": Solver("rkc2", step=20.0, atol=1e-8)}
-"""What is kept of the rod's covariance, and the default solver of each."""
-COLUMNS = 3
-"""Columns of the covariance beside the drift's, unless ``columns`` says otherwise. With a step of one unit two are too
-few for gradient descent on the MLP of config.yaml: the unstable column is cut away, and the edge entered late.
-"""
 SHORT = 1e-4
 """Share of the centre's length up to which the square of a column, which is what it adds to the mean, is left out."""
 
@@ -71,9 +65,9 @@ class RodFlow(Flow):
     Rod flow makes both ODEs, with one backward error correction of the centre (Regis & Chewi, arXiv 2602.01480, for
     gradient descent, where G = -lr ∇L; derived here from that construction for the phase space z = (w, m) of momentum).
     The source of Σ does not keep rank one, so Σ needs a closure. How the authors take a rod from Σ could not be read.
-
-    **closure="covariance"**, the default. The columns a_i of Σ = sum a_i a_iᵀ, orthogonal in the preconditioned metric
-    (see :meth:`Dynamics.metric`), act by what each adds:
+    Here all of Σ is followed; :class:`rodflow.flows.rod_one_column.OneColumnRodFlow` has another closure. The columns
+    a_i of Σ = sum a_i a_iᵀ, orthogonal in the preconditioned metric (see :meth:`Dynamics.metric`), act by what each
+    adds:
 
         E = G(z̄) + sum_i [(G(z̄ + a_i) + G(z̄ - a_i))/2 - G(z̄)],      O_i = (G(z̄ + a_i) - G(z̄ - a_i))/2
 
@@ -100,61 +94,33 @@ class RodFlow(Flow):
 
     cut back to r by a singular value decomposition in the metric. Because d is held, the order in h is one (measured:
     1.0), and the rate of the critical mode is -2, not -4, so that a step of one unit is stable. (Three stages would not
-    do: a mode of rate -2 would then change its sign with every step, and feed the rod below the threshold.) Only
-    ``step`` of the solver is used, at most 1. A column too short for a difference, below sqrt(epsilon) of the centre's
+    do: a mode of rate -2 would then change its sign with every step, and feed the rod below the threshold.) A
+    ``step`` is at most 1. A column too short for a difference, below sqrt(epsilon) of the centre's
     length, is evaluated at that length and its image scaled back. A column, or d, that is shorter than ``SHORT`` times
     the centre has no part in the mean, and its image is taken from one end: a stage takes 2 + r to 3 + 2r gradients, a
-    step of one unit with three columns 25 to 28 in the default run, and 36 at most.
+    step of one unit with three columns 25 to 28 in the default run, and 36 at most. With two columns and such a step
+    gradient descent on the MLP of config.yaml enters the edge late: the unstable column is cut away.
 
-    **closure="one_column"**. Σ = δδᵀ and nothing beside it, by the orthogonal projection of dΣ/dt on rank-one matrices
-    in the metric, with v = δ/|δ| and the derivative J± = dG/dz at both ends:
+    y = (z̄, A, nu) at time t + 1/2, in the window's dtype.
 
-        dz̄/dt = E - (J+ + J-) E/4,      dδ/dt = (I - v vᵀ/2) Q v/|δ| - δ,      Q v = [G+ (G+·v) + G- (G-·v)]/4
-
-    and dnu/dt corrected likewise; the steps of E, and of N, are taken at (nu - N/2, t - 1/2), as in (1), along the
-    gradients at hand. It is an ODE that ``solver`` integrates. Below the edge Σ tends to E Eᵀ/4, so that its one column
-    is the drift: it never samples the unstable direction and passes the edge unseen. An evaluation costs two gradients
-    and two Hessian-vector products. On a mode of the centre of sharpness S = x thresholds the rate is -2x(1 + x), -4 at
-    the edge, and grows as the centre sharpens: the solver is adaptive. (A fixed step of 1/2 becomes unstable past the
-    edge, and the spurious oscillation can look like the true one, with an error smaller than that of the flow itself.)
-
-    y = (z̄, A, nu) at time t + 1/2, in the window's dtype; A is δ ``[n, 1]`` where there is one column.
-
-    Raises: ``InvalidInput`` for an unknown closure, and for columns below one or beside one_column. Advancing raises
-    ``FlowDiverged`` where columns are not finite, or the solver gives up.
+    Raises: ``InvalidInput`` for a step that is not in (0, 1], and for columns below one. Advancing raises
+    ``FlowDiverged`` where columns are not finite.
     """
 
     time_offset = 0.5
 
-    def __init__(
-        self,
-        objective: Objective,
-        optimizer: StepMap,
-        solver: Solver | None = None,
-        closure: str = "covariance",
-        columns: int | None = None,
-    ):
-        if closure not in CLOSURES:
-            raise InvalidInput("closure", closure, f"one of {', '.join(CLOSURES)}")
-        if closure == "one_column" and columns is not None:
-            raise InvalidInput("columns", columns, "nothing: the closure one_column has one")
-        if columns is not None:
-            columns = whole_number("columns", columns, "a positive number of columns", least=1)
-        super().__init__(objective, optimizer, CLOSURES[closure] if solver is None else solver)
-        self.closure = closure
-        self.columns = COLUMNS if columns is None else columns
+    def __init__(self, objective: Objective, optimizer: StepMap, *, step: float = 1.0, columns: int = 3):
+        super().__init__(objective, optimizer)
+        self.step = require_step(step)
+        self.columns = whole_number("columns", columns, "a positive number of columns", least=1)
 
     def start(self, window: Window) -> Tensor:
-        here, after = window.state(), window.state(1)
-        z, following = torch.cat([here.w, here.m]), torch.cat([after.w, after.m])
-        centre, delta, nu = (z + following) / 2, (following - z) / 2, (here.nu + after.nu) / 2
-        columns = delta[:, None]
-        if self.closure == "covariance":
-            drift = self.dynamics.increment(centre, nu, window.at + self.time_offset)[: len(z)] / 2
-            empty = z.new_zeros(len(z), min(self.columns, len(z)) - 1)
-            columns = torch.cat([(delta - drift)[:, None], empty], 1)
-        self.layout = Layout.of(centre, columns, nu)
-        return pack(centre, columns, nu)
+        z, delta, nu = half_differences(window)
+        drift = self.dynamics.increment(z, nu, window.at + self.time_offset)[: len(z)] / 2
+        empty = z.new_zeros(len(z), min(self.columns, len(z)) - 1)
+        columns = torch.cat([(delta - drift)[:, None], empty], 1)
+        self.layout = Layout.of(z, columns, nu)
+        return pack(z, columns, nu)
 
     def point(self, y: Tensor) -> Point:
         """The parts of y."""
@@ -162,20 +128,18 @@ class RodFlow(Flow):
         return Point(z, columns.view(len(z), -1), nu)
 
     def oscillation(self, y: Tensor) -> Tensor:
-        """The weights' part of A; with one_column that of δ, drift included."""
+        """The weights' part of A."""
         return self.dynamics.weights(self.point(y).columns)
 
     def advance(self, y: Tensor, t0: float, t1: float) -> Tensor:
-        if self.closure == "one_column":
-            return self.solve(self.one_column, y, t0, t1)
-        beginnings, h = equal_steps(t0, t1, self.solver.step)
+        beginnings, h = equal_steps(t0, t1, self.step)
         point = self.point(y)
         for t in beginnings:
-            point = self.step(point, t, h)
+            point = self.stepped(point, t, h)
         return pack(*point)
 
-    def step(self, at: Point, t: float, h: float) -> Point:
-        """The point a time h after ``at``, time t, with the covariance."""
+    def stepped(self, at: Point, t: float, h: float) -> Point:
+        """The point a time h after ``at``, time t."""
         k1 = self.velocity(at, t)
         k2 = self.velocity(self._moved(at, k1.ds, t, h / 2, k1.images), t + h / 2, k1.half)
         k3 = self.velocity(self._moved(at, k2.ds, t, h / 2, k2.images), t + h / 2, k1.half)
@@ -184,7 +148,7 @@ class RodFlow(Flow):
         return self._moved(at, ds, t, h, torch.cat([k2.images, k3.images], 1) / math.sqrt(2))
 
     def velocity(self, at: Point, t: float, half: Tensor | None = None) -> Velocity:
-        """The covariance's right-hand side at a point, time t, for a ``half`` = (E, N)/2, or that of A's columns."""
+        """The right-hand side at a point, time t, for a ``half`` = (E, N)/2, or that of A's columns."""
         z, columns, nu = at
         n = len(z)
         known = list(columns.T) if half is None else [*columns.T, half[:n]]
@@ -235,23 +199,12 @@ class RodFlow(Flow):
         grown = torch.cat([math.exp(-h) * at.columns, math.sqrt(-math.expm1(-2 * h) / 4) * images], 1)
         return Point(at.z + h * dz, truncate(grown, scale, at.columns.shape[1]), nu)
 
-    def one_column(self, t: float | Tensor, y: Tensor) -> Tensor:
-        """dy/dt of the closure with one column."""
-        z, columns, nu = self.point(y)
-        n, delta = len(z), columns[:, 0]
-        ends = [z + delta, z - delta]
-        plus, minus = (self.dynamics.linearise(end, nu, t) for end in ends)
-        mean = (plus.increment + minus.increment) / 2
-        dz, dnu = torch.tensor_split(mean, [n])
-        fixed, half = torch.zeros_like(nu), (nu - dnu / 2).clamp(min=0)
-        earlier = sum(
-            self.dynamics.increment_along(end, half, at.gradient, t - 1 / 2)
-            for end, at in zip(ends, (plus, minus), strict=True)
-        )
-        ds = earlier / 2 - (plus.along(dz, fixed) + minus.along(dz, fixed)) / 4
-        scale = self.dynamics.metric(nu, t, z)
-        ddelta = rank_one_projection(scale * plus.increment[:n], scale * minus.increment[:n], scale * delta) / scale
-        return torch.cat([ds[:n], ddelta, ds[n:]])
+
+def half_differences(window: Window) -> tuple[Tensor, Tensor, Tensor]:
+    """z̄, δ ``[n]`` and nu of the window's middle state and the next."""
+    here, after = window.state(), window.state(1)
+    z, following = torch.cat([here.w, here.m]), torch.cat([after.w, after.m])
+    return (z + following) / 2, (following - z) / 2, (here.nu + after.nu) / 2
 
 
 def truncate(columns: Tensor, scale: Tensor, rank: int) -> Tensor:
@@ -266,11 +219,3 @@ def truncate(columns: Tensor, scale: Tensor, rank: int) -> Tensor:
         raise FlowDiverged("non-finite columns of the rod's covariance")
     _, small = torch.linalg.qr(scaled, mode="r")
     return columns @ torch.linalg.svd(small).Vh[:rank].T
-
-
-def rank_one_projection(plus: Tensor, minus: Tensor, delta: Tensor) -> Tensor:
-    """dδ/dt of the closure with one column, all ``[n]``, in the coordinates in which it projects; zero at δ = 0."""
-    length = delta.norm().clamp(min=torch.finfo(delta.dtype).tiny)
-    v = delta / length
-    source = (plus * (plus @ v) + minus * (minus @ v)) / 4
-    return (source - v * (v @ source) / 2) / length - delta

@@ -24,8 +24,10 @@ class StableFlow(Flow):
     default_solver = Solver("rkc2", step=20.0, atol=1e-8)
     corrected_solver = Solver("rkc2", step=20.0, rtol=1e-6, atol=1e-10)
 
-    def __init__(self, objective: Objective, optimizer: StepMap, solver: Solver | None = None, order: int = 1):
-        super().__init__(objective, optimizer, self.corrected_solver if solver is None and order != 1 else solver)
+    def __init__(self, objective: Objective, optimizer: StepMap, *, solver: Solver | None = None, order: int = 1):
+        if solver is None and order != 1:
+            solver = self.corrected_solver
+        super().__init__(objective, optimizer, solver=solver)
         self.corrected = corrected(self.increment, order)
 
     def start(self, window: Window) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rodflow.errors import InvalidInput
-from rodflow.flows.base import Flow, Layout, Solver, pack
+from rodflow.flows.base import Flow, Layout, pack
 from rodflow.flows.noise import own_errors, require_seed
 from rodflow.optimizers.step_map import State, StepMap
 from rodflow.training.discrete import Window, midpoint
@@ -27,8 +27,8 @@ class Twin(Flow):
     Raises: ``InvalidInput`` for a rounding_seed out of bounds; advancing to a time between two steps does too.
     """
 
-    def __init__(self, objective: Objective, optimizer: StepMap, solver: Solver | None = None, rounding_seed: int = 1):
-        super().__init__(objective, optimizer, solver)
+    def __init__(self, objective: Objective, optimizer: StepMap, *, rounding_seed: int = 1):
+        super().__init__(objective, optimizer)
         self.rounding_seed, self.rounding = require_seed(rounding_seed), 0.0
 
     @classmethod

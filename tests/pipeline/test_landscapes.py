@@ -19,7 +19,7 @@ from rodflow.config.run import LANDSCAPE_FLOWS
 from rodflow.errors import InvalidInput
 from rodflow.flows.drift_free_rod import DriftFreeRod
 from rodflow.flows.integrate import trajectory
-from rodflow.flows.rod import RodFlow
+from rodflow.flows.rod_one_column import OneColumnRodFlow
 from rodflow.flows.stable import StableFlow
 from rodflow.jobs.files import read_json, read_model, read_table
 from rodflow.measures.columns import LANDSCAPE_COLUMNS
@@ -132,7 +132,7 @@ def test_one_column_enters_the_edge_if_it_starts_along_the_oscillation():
     valley, ours = LANDSCAPES["valley"], optimizer("gd", LANDSCAPES["valley"].learning_rate)
     run = train(valley.objective, ours, point(valley.w0[0], 0.05), 160, record_interval=20)
     entered = next(t for t in range(20, 160) if run.oscillation[t] > ONSET)
-    flow = RodFlow(valley.objective, ours, closure="one_column")
+    flow = OneColumnRodFlow(valley.objective, ours)
     lengths = {t: float(flow.rod(y)[1].abs()) for t, y in trajectory(flow, run.window(8), range(9, 161))}
     assert next(t for t in range(20, 161) if lengths[t] > ONSET) == pytest.approx(entered, rel=0.1)
 

@@ -86,6 +86,8 @@ NUMBERS = {
     "maximum_sharpness": lambda run, x: integrate(run, maximum_sharpness=x),
     "step": lambda run, x: rf.Solver(step=x),
     "rtol": lambda run, x: rf.Solver(rtol=x),
+    "step of rod flow": lambda run, x: rf.RodFlow(OBJECTIVE, DESCENT, step=x),
+    "step of central flow": lambda run, x: rf.CentralFlow(OBJECTIVE, DESCENT, step=x),
     "atol": lambda run, x: rf.Solver(atol=x),
     "tolerance": lambda run, x: rf.CentralFlow(OBJECTIVE, DESCENT, tolerance=x),
     "relaxation": lambda run, x: rf.CentralFlow(OBJECTIVE, DESCENT, relaxation=x),
@@ -139,7 +141,7 @@ OTHERS = {
         lambda run: rf.Scheduled("adam", rf.schedules.warmup(9)),
     ],
     "factor": [lambda run: rf.Scheduled(DESCENT, 0.5)],
-    "solver": [lambda run: stable(solver="rk4"), lambda run: rf.RodFlow(OBJECTIVE, DESCENT, 3)],
+    "solver": [lambda run: stable(solver="rk4"), lambda run: rf.OneColumnRodFlow(OBJECTIVE, DESCENT, solver=3)],
     "flow": [
         lambda run: integrate(run, rf.StableFlow),
         lambda run: list(rf.trajectory("stable", run.window(10), [20])),

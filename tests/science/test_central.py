@@ -14,7 +14,7 @@ import rodflow as rf
 from rodflow.catalogue import LANDSCAPES
 from rodflow.errors import InvalidInput
 from rodflow.flows import central as central_flow
-from rodflow.flows.base import FlowDiverged, Solver
+from rodflow.flows.base import FlowDiverged
 from rodflow.flows.central import CentralFlow
 from rodflow.flows.central_momentum import CentralMomentumFlow
 from rodflow.flows.complementarity import solve
@@ -240,7 +240,7 @@ def test_a_record_has_nu_before_its_step():
 
 def test_relaxation_brings_the_sharpness_back():
     """Off the threshold by less than the tolerance, a held eigenvalue comes back like exp(-relaxation t)."""
-    flow = CentralFlow(valley(4.1, 0.4, 0.5).objective, optimizer("gd", 0.5), Solver(step=0.02), relaxation=0.5)
+    flow = CentralFlow(valley(4.1, 0.4, 0.5).objective, optimizer("gd", 0.5), step=0.02, relaxation=0.5)
     y = flow.start(rod_window(vector(0, 0), vector(0, 0)))
     for t in range(3):
         x = float(flow.centre(y).w[0])
@@ -252,7 +252,7 @@ def test_order_of_the_stepping():
     """Second order along the edge, where the floor bends."""
     ends = []
     for step in (0.5, 0.25, 0.125, 0.0625):
-        flow = CentralFlow(bent_floor(0.3), optimizer("gd", 0.5), Solver(step=step), directions=1)
+        flow = CentralFlow(bent_floor(0.3), optimizer("gd", 0.5), step=step, directions=1)
         y = flow.advance(flow.start(rod_window(vector(-1, 1, 0), vector(0, 0, 0))), 0.0, 4.0)
         ends.append(flow.centre(y).w)
     errors = [float((a - b).norm()) for a, b in pairwise(ends)]
@@ -283,7 +283,7 @@ def test_network_is_held_at_the_edge(name, learning_rate, dtype):
     problem = rf.problems.digits("mlp", 50, sizes={"widths": (8,)}, dtype=dtype, device="cpu")
     ours = optimizer(name, learning_rate)
     run = train(problem.objective, ours, problem.w0, 120, record_interval=20)
-    flow = CentralFlow(problem.objective, ours, Solver("midpoint", step=0.5))
+    flow = CentralFlow(problem.objective, ours, step=0.5)
     result = integrate(flow, run.window(20), 100, 20, reference=run, sharpness_tolerance=1e-3)
     late = result.series[result.series["step"] >= 60]
     assert late["sharpness"].to_numpy() == pytest.approx(2.0, rel=0.01)

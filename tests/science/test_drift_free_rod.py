@@ -237,7 +237,8 @@ def test_order_three_of_the_field_needs_and_gets_smaller_steps():
     for order, step in ((2, 0.5), (3, 0.25)):
         ends = []
         for h in (step, step / 2):
-            flow = DriftFreeRodODE(quartic(4.2, 3.0).objective, optimizer("gd", 0.5), Solver("rk4", step=h), order)
+            settings = {"solver": Solver("rk4", step=h), "order": order}
+            flow = DriftFreeRodODE(quartic(4.2, 3.0).objective, optimizer("gd", 0.5), **settings)
             ends.append(flow.rod(flow.advance(flow.start(alternating(vector(0.1), vector(0.05))), 0, 30)))
         close(*ends, rtol=0.02)
 

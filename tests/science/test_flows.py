@@ -32,6 +32,7 @@ from rodflow.flows.drift_free_rod import DriftFreeRod
 from rodflow.flows.dynamics import Dynamics
 from rodflow.flows.integrate import integrate, trajectory
 from rodflow.flows.rod import RodFlow
+from rodflow.flows.rod_one_column import OneColumnRodFlow
 from rodflow.flows.stable import StableFlow
 from rodflow.optimizers.step_map import State, StepMap
 from rodflow.problems.networks import digits
@@ -179,7 +180,7 @@ def test_stable_flow_on_a_quadratic_is_a_matrix_exponential(order):
     x = -lr * hessian
     rate = [x, x - x @ x / 2, x - x @ x / 2 + x @ x @ x / 3][order - 1]
     w0 = vector(1, -2, 0.5)
-    flow = StableFlow(quadratic(hessian).objective, optimizer("gd", lr), FINE, order)
+    flow = StableFlow(quadratic(hessian).objective, optimizer("gd", lr), solver=FINE, order=order)
     y = flow.start(rod_window(w0, torch.zeros(3).double()))
     close(flow.advance(y, 0.0, time), torch.linalg.matrix_exp(time * rate) @ w0, rtol=1e-5, atol=1e-8)
 
@@ -190,7 +191,7 @@ def test_stable_flow_of_higher_order_is_closer_to_the_run():
     run = train(net.objective(), ours, net.w0, 60, record_interval=20)
     errors = []
     for order in (1, 2, 3):
-        flow = StableFlow(net.objective(), ours, Solver("rk4", step=0.25), order)
+        flow = StableFlow(net.objective(), ours, solver=Solver("rk4", step=0.25), order=order)
         _, y = next(trajectory(flow, run.window(20), [60]))
         errors.append(float((flow.centre(y).w - run.midpoints[2]).norm()))
     assert errors[1] < errors[0] / 10
@@ -212,7 +213,8 @@ def test_stable_flow_starts_from_the_windows_midpoint():
 
 @pytest.mark.parametrize("method", ["dopri5", "bosh3"])
 def test_adaptive_solver_keeps_its_tolerance(method):
-    flow = StableFlow(quadratic(torch.diag(vector(1, 3))).objective, optimizer("gd", 0.1), Solver(method, rtol=1e-7))
+    landscape, solver = quadratic(torch.diag(vector(1, 3))), Solver(method, rtol=1e-7)
+    flow = StableFlow(landscape.objective, optimizer("gd", 0.1), solver=solver)
     end = flow.advance(flow.start(rod_window(vector(1, 1), vector(0, 0))), 0.0, 7.0)
     close(end, torch.exp(-7 * vector(0.1, 0.3)), rtol=1e-5)
 
@@ -329,7 +331,7 @@ def test_series_compares_with_the_run():
     problem, ours = digits_mlp(), optimizer("gd")
     run = train(problem.objective, ours, problem.w0, 40, record_interval=5)
     start = run.window(20)
-    flow = RodFlow(problem.objective, ours, FINE)  # steps that do not depend on where the records lie
+    flow = RodFlow(problem.objective, ours, step=0.125)  # steps that do not depend on where the records lie
     result = integrate(flow, start, 20, 10, reference=run)
     assert result.series["step"].tolist() == [30, 40]
     for i, t in enumerate((30, 40)):
@@ -357,7 +359,8 @@ def test_cost_is_that_of_the_flow_alone():
     """heun3 evaluates one column three times a step: two gradients and two products each, measuring left out."""
     problem, ours = digits_mlp(), optimizer("gd")
     run = train(problem.objective, ours, problem.w0, 30, record_interval=5)
-    result = integrate(RodFlow(problem.objective, ours, Solver("heun3", step=0.5), "one_column"), run.window(20), 10, 5)
+    flow = OneColumnRodFlow(problem.objective, ours, solver=Solver("heun3", step=0.5))
+    result = integrate(flow, run.window(20), 10, 5)
     # 4.5 and then 5 steps of time, at two solver steps each
     assert result.cost.values == 0
     assert result.series["gradients"].tolist() == [9 * 6, 19 * 6]

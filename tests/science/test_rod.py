@@ -1,7 +1,6 @@
 """Rod flow against the printed formula, dense equations, exact solutions, and the valley that one column misses."""
 
 import math
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +25,8 @@ from rodflow.flows import rod
 from rodflow.flows.base import Layout, Solver, pack
 from rodflow.flows.dynamics import Dynamics
 from rodflow.flows.integrate import FlowRun, integrate, trajectory
-from rodflow.flows.rod import CLOSURES, Point, RodFlow, rank_one_projection
+from rodflow.flows.rod import Point, RodFlow
+from rodflow.flows.rod_one_column import OneColumnRodFlow, rank_one_projection
 from rodflow.optimizers.step_map import State
 from rodflow.pipeline.stages.flow import build_flow
 from rodflow.report.figures.momentum import decay_rates
@@ -34,8 +34,8 @@ from rodflow.training.discrete import train
 from rodflow.training.objective import Objective
 
 ROD_FLOWS = {
-    "covariance": partial(RodFlow, solver=Solver(step=0.02)),
-    "one_column": partial(RodFlow, solver=Solver(step=0.125), closure="one_column"),
+    "covariance": lambda *parts, step=0.02: RodFlow(*parts, step=step),
+    "one_column": lambda *parts, step=0.125: OneColumnRodFlow(*parts, solver=Solver("rk4", step=step)),
 }
 every_closure = pytest.mark.parametrize("make", ROD_FLOWS.values(), ids=ROD_FLOWS)
 
@@ -63,18 +63,18 @@ def test_half_differences_obey_their_identity_exactly(name):
         close(grown, torch.outer(delta_after, delta_after) - torch.outer(delta, delta))
 
 
-@pytest.mark.parametrize("closure", CLOSURES)
-def test_the_start_is_from_half_differences(closure):
+@pytest.mark.parametrize("kind", [RodFlow, OneColumnRodFlow])
+def test_the_start_is_from_half_differences(kind):
     """Of two states: the centre their mean, one column their half difference δ, the covariance δ - d."""
     net, ours = network(), optimizer("adam")
     states = run_states(net.objective(), ours, net.w0, 3)
-    flow = RodFlow(net.objective(), ours, closure=closure)
+    flow = kind(net.objective(), ours)
     y = flow.start(window(states, 1))
     for part, a, b in zip(flow.centre(y), states[1], states[2], strict=True):
         close(part, (a + b) / 2)
     delta, z, nu = (states[2].w - states[1].w) / 2, phase(states[1]) + phase(states[2]), states[1].nu + states[2].nu
     drift = Dynamics(net.objective(), ours).increment(z / 2, nu / 2, 1.5)[: len(delta)] / 2
-    close(flow.rod(y), delta - drift if closure == "covariance" else delta)
+    close(flow.rod(y), delta - drift if kind is RodFlow else delta)
     assert flow.time_offset == 0.5
 
 
@@ -104,9 +104,9 @@ def printed(net, lr, z, delta):
 def test_one_column_is_the_printed_formula():
     net, lr = network(), 0.3
     z, delta = net.w0, 0.05 * random(len(net.w0))
-    flow = RodFlow(net.objective(), optimizer("gd", lr), closure="one_column")
+    flow = OneColumnRodFlow(net.objective(), optimizer("gd", lr))
     flow.layout = Layout.of(z, delta, z.new_zeros(0))
-    dz, ddelta, dnu = flow.layout.split(flow.one_column(0.5, pack(z, delta, z.new_zeros(0))))
+    dz, ddelta, dnu = flow.layout.split(flow.field(0.5, pack(z, delta, z.new_zeros(0))))
     expected, source = printed(net, lr, z, delta)
     close(dz, expected)
     v = delta / delta.norm()
@@ -198,9 +198,9 @@ def test_one_column_in_phase_space(name):
     momentum = len(ours.init(torch.ones(3)).m) > 0
     z = random(6 if momentum else 3)
     delta, nu = 0.2 * random(len(z), seed=1), vector(0.5, 0.2, 0.9)[: len(ours.init(torch.ones(3)).nu)]
-    flow = RodFlow(landscape.objective, ours, closure="one_column")
+    flow = OneColumnRodFlow(landscape.objective, ours)
     flow.layout = Layout.of(z, delta, nu)
-    dz, ddelta, dnu = flow.layout.split(flow.one_column(t, pack(z, delta, nu)))
+    dz, ddelta, dnu = flow.layout.split(flow.field(t, pack(z, delta, nu)))
 
     def increment(z, nu=nu, t=t):
         after = ours.increment(State(z[:3], z[3:], nu), landscape.gradient(z[:3]), t)
@@ -311,7 +311,7 @@ def test_covariance_converges_to_the_dense_equation_with_the_drift_apart(name):
     exact = dense_flow(increment, scale, z.numpy(), sigma, start.nu.numpy(), *SPAN, apart=True)
     ends = []
     for step in (1 / 4, 1 / 8, 1 / 16):
-        flow.solver = Solver("rk4", step=step)
+        flow.step = step
         flow.layout = Layout.of(z, columns, start.nu)
         end = flow.point(flow.advance(pack(z, columns, start.nu), *SPAN))
         ends.append((end.z.numpy(), (end.columns @ end.columns.T).numpy(), end.nu.numpy()))
@@ -429,8 +429,8 @@ def test_unstable_exactly_above_two_over_the_rate_with_the_default_step(sharpnes
 def test_rod_on_a_quartic_reaches_its_fixed_point(make, delta):
     """Sigma* = S/Q - 2/(lr Q), from a short rod and from one too long."""
     lr, sharpness, softening = 0.5, 4.4, 3.0
-    flow = make(quartic(sharpness, softening).objective, optimizer("gd", lr))
-    flow.solver = Solver("rk4", step=0.5)  # where a flow comes to rest does not depend on the step
+    # where a flow comes to rest does not depend on the step
+    flow = make(quartic(sharpness, softening).objective, optimizer("gd", lr), step=0.5)
     y = flow.start(rod_window(vector(0), vector(delta)))
     end = flow.advance(y, 0.5, 120.5)
     assert float(flow.rod(end) ** 2) == pytest.approx(sharpness / softening - 2 / (lr * softening), rel=1e-3)
@@ -446,8 +446,7 @@ def test_rod_on_a_quartic_reaches_its_fixed_point_with_the_default_step():
 @every_closure
 def test_rod_on_a_quartic_dies_below_the_edge(make):
     """With lr S = 1.8 the rate is below that of the quadratic, 1.8^2/2 - 2."""
-    flow = make(quartic(3.6, 3.0).objective, optimizer("gd", 0.5))
-    flow.solver = Solver("rk4", step=0.1)
+    flow = make(quartic(3.6, 3.0).objective, optimizer("gd", 0.5), step=0.1)
     end = flow.advance(flow.start(rod_window(vector(0), vector(0.1))), 0.5, 20.5)
     assert 0 < flow.rod(end).norm() < 0.1 * math.exp(20 * (1.8**2 / 4 - 1))
 
@@ -470,10 +469,10 @@ def test_the_valley_is_left_by_one_column_and_held_by_the_covariance():
     run = train(objective, ours, torch.tensor([0.01, 6.0], dtype=torch.float64), 470, record_interval=10)
     assert run.diverged_at is None and 7.3 < run.midpoints[:, 1].max() < 7.5
     window = run.window(20)
-    fine = highest(RodFlow(objective, ours, Solver("rk4", step=0.25)), window, 480)
+    fine = highest(RodFlow(objective, ours, step=0.25), window, 480)
     assert fine == pytest.approx(7.24, rel=0.01)
     assert highest(RodFlow(objective, ours), window, 700) == pytest.approx(7.24, rel=0.03)
-    assert 8.0 < highest(RodFlow(objective, ours, closure="one_column"), window, 700) < 8.2  # still climbing
+    assert 8.0 < highest(OneColumnRodFlow(objective, ours), window, 700) < 8.2  # still climbing
 
 
 # --- solver, columns, cost, refusals
@@ -485,12 +484,12 @@ def test_order_of_the_solver_on_one_column(method, order):
     start = rod_window(vector(0.5, -0.3, 0.4), vector(0.2, 0.1, -0.1))
 
     def end(solver):
-        flow = RodFlow(landscape.objective, ours, solver, "one_column")
+        flow = OneColumnRodFlow(landscape.objective, ours, solver=solver)
         return flow.advance(flow.start(start), 0.5, 2.5)
 
-    flow = RodFlow(landscape.objective, ours, closure="one_column")
+    flow = OneColumnRodFlow(landscape.objective, ours)
     y0 = flow.start(start)
-    exact = odeint(flow.one_column, y0, vector(0.5, 2.5), method="dopri8", rtol=1e-10, atol=1e-11)[1]
+    exact = odeint(flow.field, y0, vector(0.5, 2.5), method="dopri8", rtol=1e-10, atol=1e-11)[1]
     errors = [float((end(Solver(method, step=step)) - exact).norm()) for step in (0.05, 0.025)]
     assert slope(errors) == pytest.approx(order, abs=0.25)
 
@@ -516,8 +515,7 @@ def test_rod_is_the_longest_column():
 @every_closure
 def test_overflowing_rod_is_marked(make):
     """Ten times above the edge a quadratic's rod grows until it overflows."""
-    flow = make(quadratic(torch.diag(vector(20.0, 1.0))).objective, optimizer("gd", 1.0))
-    flow.solver = Solver("rk4", step=0.25)
+    flow = make(quadratic(torch.diag(vector(20.0, 1.0))).objective, optimizer("gd", 1.0), step=0.25)
     result = integrate(flow, rod_window(vector(0, 0.1), vector(0.01, 0)), 80, 4)
     assert result.diverged_at is not None
     assert result.series.loc[result.series["step"] >= result.diverged_at, "loss"].isna().all()
@@ -546,8 +544,8 @@ def test_short_columns_cost_one_gradient_and_change_nothing(monkeypatch):
     [
         ({"columns": 0}, "columns", 0),
         ({"columns": -1}, "columns", -1),
-        ({"closure": "two_columns"}, "closure", "two_columns"),
-        ({"closure": "one_column", "columns": 1}, "columns", 1),
+        ({"step": 0}, "step", 0.0),
+        ({"step": 1.5}, "step", 1.5),
     ],
 )
 def test_bad_settings_are_refused(settings, key, value):
@@ -560,12 +558,26 @@ def test_settings_of_a_config():
     def built(name, **settings):
         return build_flow(name, bowl().objective, optimizer("gd"), settings)
 
-    for flow, closure, columns in ((built("rod"), "covariance", 3), (built("rod", columns=4), "covariance", 4)):
-        assert (flow.closure, flow.columns, flow.solver) == (closure, columns, CLOSURES[closure])
-    flow = built("rod", columns=4, step=0.5)
-    assert (flow.columns, flow.solver.method, flow.solver.step) == (4, "rk4", 0.5)
-    for flow in (built("rod_one_column"), built("rod", closure="one_column")):
-        assert (flow.closure, flow.solver) == ("one_column", CLOSURES["one_column"])
-    assert built("rod_one_column", rtol=1e-6).solver.rtol == 1e-6
-    with pytest.raises(InvalidInput, match="columns"):
-        built("rod_one_column", columns=2)
+    for flow, columns, step in ((built("rod"), 3, 1.0), (built("rod", columns=4, step=0.5), 4, 0.5)):
+        assert type(flow) is RodFlow and (flow.columns, flow.step) == (columns, step)
+    flow = built("rod_one_column")
+    assert type(flow) is OneColumnRodFlow and flow.solver == Solver("rkc2", step=20.0, atol=1e-8)
+    assert built("rod_one_column", rtol=1e-6).solver == Solver("rkc2", step=20.0, rtol=1e-6, atol=1e-8)
+    assert built("central", step=0.25).step == 0.25
+
+
+@pytest.mark.parametrize(
+    ("flow", "setting", "takes"),
+    [
+        ("rod", {"method": "rk4"}, "dtype, columns, step"),
+        ("rod_one_column", {"columns": 2}, "dtype, atol, max_evaluations, method, rtol, step"),
+        ("central", {"rtol": 1e-3}, "dtype, directions, relaxation, step, tolerance"),
+        ("twin", {"step": 0.5}, "dtype, rounding_seed"),
+        ("second_twin", {"step": 0.5}, "dtype, rounding_seed"),
+    ],
+)
+def test_a_setting_that_a_flow_does_not_use_is_refused(flow, setting, takes):
+    ((key, value),) = setting.items()
+    with pytest.raises(InvalidInput) as caught:
+        build_flow(flow, bowl().objective, optimizer("gd"), setting)
+    assert str(caught.value) == f"solvers.{flow}.{key}: got {value!r}, allowed: nothing: {flow} takes {takes}"

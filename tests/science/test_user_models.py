@@ -23,6 +23,7 @@ from rodflow.flows.drift_free_rod import DriftFreeRod
 from rodflow.flows.dynamics import Dynamics
 from rodflow.flows.integrate import integrate
 from rodflow.flows.rod import RodFlow
+from rodflow.flows.rod_one_column import OneColumnRodFlow
 from rodflow.flows.stable import StableFlow
 from rodflow.optimizers.family import GradientDescent, HeavyBall
 from rodflow.optimizers.step_map import step_map
@@ -352,7 +353,7 @@ def test_a_step_without_a_derivative_is_refused_where_one_is_taken():
         run = train(net.objective(), theirs, net.w0, 40)
         integrate(StableFlow(net.objective(), theirs), run.window(20), 20)  # which takes none
         with pytest.raises(InvalidInput, match="derivative is wrong"):
-            integrate(RodFlow(net.objective(), theirs, closure="one_column"), run.window(20), 20)
+            integrate(OneColumnRodFlow(net.objective(), theirs), run.window(20), 20)
 
 
 def test_a_random_module_is_refused_by_its_layers_names():

@@ -35,20 +35,25 @@ from rodflow.training.objective import Cost, Objective
 def build_flow(
     name: str, objective: Objective, optimizer: StepMap, settings: dict[str, Any], own: Own | None = None
 ) -> Flow:
-    """The flow of that name, its default solver changed by ``settings``; what a solver does not have goes to the flow.
+    """The flow of that name with ``settings``, and its default solver changed by those that are a solver's.
 
-    ``own``: parts of the user's own, among which the name may be. Raises: ``InvalidInput`` for a setting that neither
-    solver nor flow has.
+    ``own``: parts of the user's own, among which the name may be: they have settings of their own in a config, and here
+    a solver's. Raises: ``InvalidInput`` for a setting that the flow does not use.
     """
-    kind = partial(call, own, "flows", name, Flow) if own and name in own.flows else FLOWS[name]
-    of_solver = {key: value for key, value in settings.items() if key in {field.name for field in fields(Solver)}}
-    of_flow = {key: value for key, value in settings.items() if key not in of_solver}
-    known = signature(kind).parameters
-    for key, value in of_flow.items():
-        if key not in known:
-            raise InvalidInput(f"solvers.{name}.{key}", value, f"nothing: {name} has no {key}")
-    flow: Flow = kind(objective, optimizer, **of_flow)
-    flow.solver = replace(flow.solver, **of_solver)
+    if own is not None and name in own.flows:
+        kind, known = partial(call, own, "flows", name, Flow), {"solver"}
+    else:
+        kind = FLOWS[name]
+        known = set(signature(kind).parameters)
+    of_solver = {field.name for field in fields(Solver)} if "solver" in known else set()
+    of_flow = known - {"objective", "optimizer", "solver"}
+    for key, value in settings.items():
+        if key not in of_solver | of_flow:
+            taken = ", ".join(["dtype", *sorted(of_solver), *sorted(of_flow)])
+            raise InvalidInput(f"solvers.{name}.{key}", value, f"nothing: {name} takes {taken}")
+    flow: Flow = kind(objective, optimizer, **{key: settings[key] for key in settings.keys() & of_flow})
+    changes = {key: settings[key] for key in settings.keys() & of_solver}
+    flow.solver = replace(flow.solver, **changes)
     return flow
 
 
