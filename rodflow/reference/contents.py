@@ -112,13 +112,29 @@ def readme(config: Config, cells: pd.DataFrame, origin: Origin) -> str:
     names = ", ".join(config.flows)
     again = " and ".join("-".join(cell) for cell in CHECKED_CELLS)
     given = " ".join(["--config", *foreign]) if foreign else ""
-    run = f"snakemake --cores 2 --configfile reference/config.yaml {given}".rstrip()
-    collect = f"snakemake reference --cores 2 --configfile reference/config.yaml {given}".rstrip()
+    folder = "reference" if config.run == "reference" else f"reference/{config.run}"
+    run = f"snakemake --cores 2 --configfile {folder}/config.yaml {given}".rstrip()
+    collect = f"snakemake reference --cores 2 --configfile {folder}/config.yaml {given}".rstrip()
     check = "make reference-check DATA=my.npz" if foreign else collect.replace("reference", "reference-check", 1)
     tolerances = [{"of": of, "number": f"`{name}`", "tolerance": t.text} for (of, name), t in TOLERANCES.items()]
     held = [name for name in FILES if config.precision_studies or name != TABLES[-1]]
     files = [{"file": f"`{name}`", "holds": FILES[name]} for name in held]
     grid = f"{len(config.architectures)} architectures x {len(config.optimizers)} optimizers, {config.seeds_named}"
+    checking = f"""## Check it
+
+```sh
+{check}
+```
+
+compares the settings with the config's and the images with the run's, runs {again} again
+in `results/{CHECK_RUN}`, which takes minutes, and compares with the numbers here:
+
+{markdown.table(tolerances)}
+
+Rounding differs between processors. What does not oscillate comes back to a few percent; the drift-free rod flow
+follows the run's own oscillation until rounding has parted them, and its mean error depends on when that was.
+
+"""
     return f"""# The run `{config.run}`
 
 {len(cells)} cells ({grid}), each a discrete full-batch run and its flows: {names}.
@@ -139,21 +155,7 @@ examples, {FULL["steps"]:,} steps and {FULL["weights"]:,} weights in each networ
 
 {_making(data) if foreign else ""}`images` in `provenance.json` is the sha256 of images and labels as the run used them.
 
-## Check it
-
-```sh
-{check}
-```
-
-compares the settings with the config's and the images with the run's, runs {again} again
-in `results/{CHECK_RUN}`, which takes minutes, and compares with the numbers here:
-
-{markdown.table(tolerances)}
-
-Rounding differs between processors. What does not oscillate comes back to a few percent; the drift-free rod flow
-follows the run's own oscillation until rounding has parted them, and its mean error depends on when that was.
-
-## Files
+{checking if folder == "reference" else ""}## Files
 
 {markdown.table(files)}
 """

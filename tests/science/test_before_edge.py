@@ -11,6 +11,7 @@ import rodflow as rf
 from rodflow.catalogue import FLOWS, OPTIMIZERS, models
 from rodflow.flows.base import Solver
 from rodflow.flows.rod import RodFlow
+from rodflow.flows.rod_one_column import OneColumnRodFlow
 from rodflow.flows.stable import StableFlow
 from rodflow.measures.constants import BEFORE_EDGE, NEARER
 
@@ -76,7 +77,7 @@ ORDERS = {
     "stable": (partial(StableFlow, solver=FINE), 1),
     "stable_corrected": (partial(StableFlow, solver=FINE, order=2), 2),
     "rod": (RodFlow, 2),
-    "rod_one_column": (partial(RodFlow, solver=FINE, closure="one_column"), 2),
+    "rod_one_column": (partial(OneColumnRodFlow, solver=FINE), 2),
 }
 
 

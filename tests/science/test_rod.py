@@ -388,7 +388,7 @@ def test_covariance_damps_what_does_not_alternate(share):
     curves = {name: float(found[0]) for name, found in decay_rates(np.array([share]), beta).items()}
     assert curves["rod"] == pytest.approx(-rate / 2, abs=1e-12)
     assert curves["run"] == pytest.approx(-math.log(float(mu.abs())), abs=1e-12)
-    flow = RodFlow(quadratic(torch.diag(vector(share * ours.threshold / lr))).objective, ours, Solver(step=0.01))
+    flow = RodFlow(quadratic(torch.diag(vector(share * ours.threshold / lr))).objective, ours, step=0.01)
     columns, none = torch.tensor([[0.01, 0.0], [0.02, 0.01]], dtype=torch.float64), vector()
     flow.layout = Layout.of(vector(0, 0), columns, none)
     end = flow.point(flow.advance(pack(vector(0, 0), columns, none), 0.0, time)).columns
