@@ -129,13 +129,3 @@ def test_a_row_without_numbers_is_no_cell_that_is_lost(tmp_path):
     table = pd.read_csv(results / "tables" / "thresholds.csv")
     table.assign(missing=["", "run"]).to_csv(results / "tables" / "thresholds.csv", index=False)
     require_no_fewer_cells(config(optimizers=["gd"]), results)
-
-
-def test_the_command_refuses_before_it_writes_anything(tmp_path):
-    results = folder(tmp_path / "results" / "a")
-    before = {file: file.read_bytes() for file in results.rglob("*") if file.is_file()}
-    (tmp_path / "fewer.yaml").write_text(config(optimizers=["gd"]).to_yaml())
-    words = ["run", "--config", f"{tmp_path}/fewer.yaml", "--root", str(tmp_path)]
-    result = CliRunner().invoke(app, words)
-    assert isinstance(result.exception, InvalidInput) and "overwrite=true" in str(result.exception)
-    assert {file: file.read_bytes() for file in results.rglob("*") if file.is_file()} == before
