@@ -8,6 +8,7 @@ site: Markdown as a page, code as a page of code, all else as it is. A link to c
 from __future__ import annotations
 
 import ast
+import inspect
 import posixpath
 import re
 from functools import cache
@@ -78,6 +79,15 @@ def reached(pages: list[str]) -> list[str]:
     return [path for path in found if not path.startswith("docs/")]
 
 
+def settings(name: str) -> str:
+    """How an optimizer or a flow is made, as a section of its page: a class that it extends may hold its settings."""
+    made = getattr(rodflow, name)
+    if not (isinstance(made, type) and issubclass(made, rodflow.StepMap | rodflow.Flow)):
+        return ""
+    rows = str(inspect.signature(made))[1:-1].replace("'", "").replace(", ", ",\n    ")
+    return f"\n## Settings\n\n```python\nrf.{name}(\n    {rows},\n)\n```\n" if rows else ""
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     config.nav.append({"API": ["api/index.md", *({name: f"api/{name}.md"} for name in rodflow.__all__)]})
     return config
@@ -97,7 +107,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     rows = []
     for name in rodflow.__all__:
         home = f"{rodflow._HOME_OF[name]}.{name}" if name in rodflow._HOME_OF else rodflow._MODULES[name]
-        add(f"api/{name}.md", content=f"::: {home}\n")
+        add(f"api/{name}.md", content=f"::: {home}\n{settings(name)}")
         rows.append(f"| [`rf.{name}`]({name}.md) | `{home}` |")
     add("api/index.md", content="# API\n\n| name | where its code is |\n|---|---|\n" + "\n".join(rows) + "\n")
     return files

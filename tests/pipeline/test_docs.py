@@ -106,6 +106,13 @@ def test_a_link_to_code_leads_to_the_line(hooks):
         hooks.line(path, "RodFlow.speed")
 
 
+def test_pages_of_optimizers_and_flows_show_their_settings(hooks):
+    """Which a class that it extends may hold."""
+    assert "rf.Adam(\n    learning_rate: float,\n    beta1: float = 0.9,\n" in hooks.settings("Adam")
+    assert "    optimizer: StepMap,\n    *,\n    step: float = 1.0,\n" in hooks.settings("CentralMomentumFlow")
+    assert not any(hooks.settings(name) for name in ("train", "Solver", "StepMap"))
+
+
 # --- numbers and pictures
 
 
