@@ -365,6 +365,6 @@ def test_tables_of_pages_by_hand(tmp_path):
     ]
     assert "Twin run" not in "".join(lines)
     (adam,) = (line for line in lines if line.startswith("| `mlp` adam"))
-    assert adam == "| `mlp` adam | 9 | 2 (n 3) | 0.02 | – | – | – | 0.01 | 90 (3) | – | – |"
-    with pytest.raises(InvalidInput, match="models, cells, precision"):
+    assert adam == "| `mlp` adam | 9 | 2 (n 3) | 0.02 | 0.01 | 90 (3) | – | – |"  # the run has two of the table's flows
+    with pytest.raises(InvalidInput, match="models, cells, before_edge"):
         filled("<!-- reference: figures -->\n\n\n\n<!-- end -->", tmp_path)
