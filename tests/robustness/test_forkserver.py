@@ -93,7 +93,7 @@ def run(*words: str, server: str, text: str = "", **options) -> tuple[int, str, 
         (["--help"], 0),
         (["flow", "--seed", "first"], 2),
         (["dataset", "--config", "absent.yaml", "--output", "x.npz"], 2),
-        (["run", "--config", SMOKE, "--root", "/dev/null"], 1),
+        (["dataset", "--config", SMOKE, "--output", "/dev/null/x.npz"], 1),
     ],
     ids=["output", "help", "usage", "wrong input", "no such folder"],
 )
