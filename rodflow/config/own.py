@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
-from rodflow.config.values import PathName, Strict, number
+from rodflow.config.values import PathName, Strict
 from rodflow.errors import InvalidInput
 
 IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
@@ -31,7 +31,6 @@ def setting(value: Any, levels: int = DEEPEST) -> Any:
         return [setting(inner, levels - 1) for inner in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: setting(inner, levels - 1) for key, inner in value.items()}
-    value = number(value)
     bounded = abs(value) < 2**63 if isinstance(value, int) else isinstance(value, float) and isfinite(value)
     if not (bounded or value is None or isinstance(value, str)):
         raise InvalidInput("", value, "a finite number, a text, true, false, null, or a list or mapping of these")

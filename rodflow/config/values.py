@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-
-def number(value: Any) -> Any:
-    """Text such as ``1e-3`` as a number: YAML 1.1 alone does not read it as one."""
-    exponential = isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value, re.ASCII)
-    return float(value) if exponential else value
+from pydantic import BaseModel, ConfigDict, Field
 
 
 def word(value: Any) -> Any:
@@ -19,7 +12,7 @@ def word(value: Any) -> Any:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
-Number = Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Decay = Annotated[Number, Field(ge=0, lt=1)]

@@ -12,10 +12,6 @@ from rodflow.errors import InvalidInput, whole_number
 from rodflow.jobs.files import read_npz, refused_as
 
 FORMAT = "an .npz file with x_train, y_train, x_test, y_test"
-LARGEST_PART = 2**28
-"""Bytes of the largest array of a CIFAR-10 file that is read: 87,000 images, and there are 60,000."""
-LARGEST_ARRAY = 2**33
-"""Bytes of the largest array of another file that is read."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ def read_cifar10_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not path.is_file():
         raise refuse("this file does not exist")
     with refused_as(path, FORMAT, key="data.file"):
-        parts = read_npz(path, ("x_train", "y_train", "x_test", "y_test"), LARGEST_PART)
+        parts = read_npz(path, ("x_train", "y_train", "x_test", "y_test"))
     for part in ("train", "test"):
         x, y = parts[f"x_{part}"], parts[f"y_{part}"]
         if x.ndim != 4 or x.shape[1:] != (3, 32, 32) or x.dtype != np.uint8:
@@ -97,7 +93,7 @@ def npz(file: str | None) -> tuple[np.ndarray, np.ndarray]:
     if file is None or not Path(file).is_file():
         raise InvalidInput("data.file", file, wanted + (" (this file does not exist)" if file else ""))
     with refused_as(file, wanted, key="data.file"):
-        parts = read_npz(file, ("x", "y"), LARGEST_ARRAY)
+        parts = read_npz(file, ("x", "y"))
     return parts["x"], parts["y"]
 
 

@@ -13,6 +13,7 @@ from helpers.checkout import ROOT, smoke
 from rodflow import config as configuration
 from rodflow.catalogue import ARCHITECTURES, FLOWS, LANDSCAPES, OPTIMIZERS
 from rodflow.config import Cell
+from rodflow.config.reader import plain_scalars, read_yaml
 from rodflow.config.run import VARIANTS
 from rodflow.config.schema import Activation, Sizes
 from rodflow.errors import InvalidInput
@@ -199,3 +200,35 @@ def test_a_config_is_read_without_the_libraries_that_take_seconds():
         "sys.exit(bool({'torch', 'pandas', 'matplotlib', 'h5py'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False, cwd=ROOT).returncode == 0
+
+
+def test_what_yaml_has_and_a_config_may_use(tmp_path):
+    path = tmp_path / "fine.yaml"
+    rates = "learning_rates:\n  mlp: &rates {gd: 2e-1, adam: 2.0e-3}\n  vit: {<<: *rates, gd: 0.1}\n"
+    rest = "hyperparameters: {bias_correction: on}\ncompile: off\nchunk_size: 010\n"
+    path.write_text(
+        "\ufeff"
+        + (ROOT / "config/smoke.yaml").read_text().replace("compile", "# ").partition("learning_rates")[0]
+        + rates
+        + rest
+    )
+    config = configuration.load(path)
+    assert config.learning_rates == {"mlp": {"gd": 0.2, "adam": 2e-3}, "vit": {"gd": 0.1, "adam": 2e-3}}
+    assert config.hyperparameters.bias_correction is True
+    assert config.compile == "off" and config.chunk_size == 10
+
+
+@pytest.mark.parametrize("path", [ROOT / "config.yaml", *(ROOT / "config").glob("*.yaml")], ids=lambda path: path.name)
+def test_settings_as_texts_are_read_as_in_a_file(path):
+    """Snakemake leaves what stands between brackets texts, as PyYAML's BaseLoader does."""
+    assert plain_scalars(yaml.load(path.read_text(), yaml.BaseLoader)) == read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("3", 3), ("-0.5", -0.5), ("1e-3", 1e-3), ("010", 10), ("true", True), ("null", None), ("~", None)]
+    + [(text, text) for text in ("my.npz", "1:30", "0x10", "2026-01-02", "<<", "=", "a: b", "[1]")],
+)
+def test_a_plain_scalar(text, meant):
+    got = plain_scalars({"key": [text]})["key"][0]
+    assert (got, type(got)) == (meant, type(meant))
