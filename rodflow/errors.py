@@ -1,4 +1,4 @@
-"""Errors that a user can mend: a message names the key, the value and what is allowed, on one line."""
+"""Errors that a user can mend: a line that names key, value and what is allowed, or what is wrong with an object."""
 
 from __future__ import annotations
 
@@ -43,6 +43,16 @@ class InvalidInput(ValueError):
     def __reduce__(self) -> tuple[type[InvalidInput], tuple[str, object, str]]:
         """So that one raised in another process arrives here."""
         return InvalidInput, (self.key, self.value, self.allowed)
+
+
+class InvalidObject(InvalidInput):
+    """A module, a loss or an optimizer that cannot be used: the message names it and says in a sentence what is wrong
+    and what helps. ``key`` is that name.
+    """
+
+    def __init__(self, key: str, sentence: str):
+        self.key, self.value, self.allowed = key, None, sentence
+        ValueError.__init__(self, f"{cut(key)}: {cut(sentence)}")
 
 
 def whole_number(key: str, value: object, allowed: str, least: int = 0, most: float = float("inf")) -> int:

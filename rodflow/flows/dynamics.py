@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import jvp
 
-from rodflow.errors import InvalidInput
+from rodflow.errors import InvalidObject
 from rodflow.optimizers.step_map import State, StepMap
 from rodflow.training.objective import Objective
 
@@ -120,8 +120,8 @@ class Dynamics:
             return
         noise = 10 * h**2 * sum(float(part.norm()) for part in (*state, difference))
         if float((derivative - difference).norm()) > 0.01 * float(difference.norm()) + noise:
-            allowed = "one that torch differentiates by the gradient: without torch.no_grad, .data and detach"
-            raise InvalidInput("step", f"{type(self.optimizer).__name__}'s, whose derivative is wrong", allowed)
+            said = "its derivative disagrees with a finite difference; avoid torch.no_grad, .data, detach"
+            raise InvalidObject(f"{type(self.optimizer).__name__}.step", said)
         self._checked = True
 
     def metric(self, nu: Tensor, t: float | Tensor, like: Tensor) -> Tensor:

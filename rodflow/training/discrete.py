@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rodflow.errors import InvalidInput, real_number, whole_number
+from rodflow.errors import InvalidInput, InvalidObject, real_number, whole_number
 from rodflow.jobs.progress import log
 from rodflow.optimizers.step_map import State, StepMap
 from rodflow.training import preflight
@@ -111,8 +111,8 @@ def require_pure(optimizer: StepMap, state: State, gradient: Tensor, t: int) -> 
     optimizer.step(State(*arguments[:3]), arguments[3], t)
     for name, after, before in zip(("w", "m", "nu", "gradient"), arguments, (*state, gradient), strict=True):
         if not torch.equal(after.nan_to_num(), before.nan_to_num()):
-            allowed = "one that leaves its arguments as they are: w - x in the place of w.sub_(x)"
-            raise InvalidInput("step", f"a step that changes {name} in place", allowed)
+            said = f"it changes {name} in place; write w - x in the place of w.sub_(x)"
+            raise InvalidObject(f"{type(optimizer).__name__}.step", said)
 
 
 def perturbed_step(optimizer: StepMap, state: State, gradient: Tensor, t: int, perturbation: float) -> State:

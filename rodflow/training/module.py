@@ -14,7 +14,7 @@ from torch.backends import cudnn
 from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
-from rodflow.errors import InvalidInput
+from rodflow.errors import InvalidInput, InvalidObject
 from rodflow.training.blame import Function, layer_to_blame
 from rodflow.training.data import Form, read, require_alike, taken_apart
 from rodflow.training.forward import forward_pass
@@ -107,16 +107,16 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 def _require_plain(module: nn.Module) -> None:
     if any(isinstance(layer, torch.jit.ScriptModule) for layer in module.modules()):
-        raise InvalidInput("module", "a scripted or traced one", "the module that it was made of")
+        raise InvalidObject("module", "it is scripted or traced; pass the module that it was made of")
     for name, p in [*module.named_parameters(), *module.named_buffers()]:
         if is_lazy(p):
-            raise InvalidInput("module", f"{name}, not initialised", "a lazy module after its first forward pass")
+            raise InvalidObject(f"module, {name}", "it is not initialised; call the lazy module once before")
     for name, p in module.named_parameters():
         if p.is_complex():
-            raise InvalidInput("module", f"{name}, {p.dtype}", "real parameters")
+            raise InvalidObject(f"module, {name}", "it is complex; parameters have to be real numbers")
         if p._backward_hooks:
-            allowed = "parameters without hooks: rodflow differentiates the module as a function, without them"
-            raise InvalidInput("module", f"{name}, with a hook on its gradient", allowed)
+            said = "its gradient has a hook; rodflow differentiates the module as a function, without hooks"
+            raise InvalidObject(f"module, {name}", said)
 
 
 def _copied(module: nn.Module) -> nn.Module:
@@ -130,7 +130,7 @@ def _copied(module: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(module, known)
     except Exception as error:  # copying runs code of the user's
-        raise InvalidInput("module", type(module).__name__, f"one that copy.deepcopy copies ({error})") from error
+        raise InvalidObject(type(module).__name__, f"copy.deepcopy cannot copy it ({error})") from error
 
 
 def module_loss(
@@ -219,8 +219,14 @@ def _require_repeatable(loss: ModuleLoss, w: Tensor, inputs: tuple[Tensor, ...],
 
 def random_module(loss: ModuleLoss, names: str) -> InvalidInput:
     """The refusal of a module that is another function each time."""
-    allowed = "one that gives the same numbers each time; module.eval() turns dropout off"
-    return InvalidInput("module", f"{type(loss.module).__name__}, random{in_brackets(names)}", allowed)
+    said = "it is random; it has to give the same numbers each time: module.eval() turns dropout off"
+    return InvalidObject(layer_of(loss, names), said)
+
+
+def layer_of(loss: ModuleLoss, names: str) -> str:
+    """What a refusal calls a module's layers, or the module where no layer is to blame."""
+    module = type(loss.module).__name__
+    return f"{module}, layer {names}" if names else module
 
 
 def in_training(module: nn.Module, kind: type[nn.Module]) -> str:

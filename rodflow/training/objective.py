@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from rodflow.errors import InvalidInput, whole_number
+from rodflow.errors import InvalidInput, InvalidObject, whole_number
 from rodflow.jobs.progress import log
 from rodflow.training.cost import Cost, Counter
 from rodflow.training.data import taken_apart
@@ -370,8 +370,8 @@ class Objective:
             products, thirds = few.third_derivatives(point, u[:, None])
             if is_third_derivative(thirds[0, 0], few.hessian_vector_product, point, u, float(products.norm())):
                 return
-        allowed = "a loss that torch differentiates three times: norms written out, none of torch's fused ones"
-        raise InvalidInput("third derivatives", "wrong ones, by a difference of Hessian-vector products", allowed)
+        said = "its third derivatives disagree with a difference of Hessian-vector products"
+        raise InvalidObject("loss", f"{said}; write norms out, torch's fused ones have wrong ones")
 
     def product_in_gradients(self, w: Tensor) -> float:
         """What a Hessian-vector product of :meth:`linearise` takes, in gradients: the ratio of their counts of

@@ -21,11 +21,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from rodflow.errors import InvalidInput
+from rodflow.errors import InvalidInput, InvalidObject
 from rodflow.jobs.progress import log
 from rodflow.training.blame import layer_to_blame
 from rodflow.training.differences import DOUBLE, direction, length
-from rodflow.training.module import WHOLE, ModuleLoss, in_brackets, random_module, seeds_kept
+from rodflow.training.module import WHOLE, ModuleLoss, layer_of, random_module, seeds_kept
 from rodflow.training.objective import Objective
 from rodflow.training.weights import flat
 
@@ -52,11 +52,12 @@ KINKED = (
 """What names of torch's derivatives of functions with kinks begin with, or go on after ``Leaky``."""
 RANDOM, GRADIENT, SECOND, UNDECIDED = "random", "gradient", "second derivative", "undecided"
 CURES = {
-    GRADIENT: "a loss whose gradient torch takes through all of it at once: without torch.no_grad, .data, detach and "
-    "hooks; without torch.utils.checkpoint (chunk_size bounds memory in its place)",
-    SECOND: "operations that torch differentiates twice, right: without torch.no_grad, .data, detach; in the backward "
-    "of an autograd.Function saved tensors, and no once_differentiable; weight_norm written out, g v / |v|; "
-    "module.eval() for spectral_norm",
+    RANDOM: "it has to give the same numbers each time",
+    GRADIENT: "torch has to take it through all of the loss at once: avoid torch.no_grad, .data, detach, hooks and "
+    "torch.utils.checkpoint (chunk_size bounds memory in its place)",
+    SECOND: "torch has to differentiate all operations twice: avoid torch.no_grad, .data, detach and "
+    "once_differentiable; use saved tensors in the backward of an autograd.Function; write weight_norm out, g v / |v|; "
+    "call module.eval() for spectral_norm",
 }
 
 
@@ -155,10 +156,9 @@ def _has_kinks(objective: Objective, w: Tensor) -> bool:
 
 
 def _refusal(objective: Objective, w: Tensor, kind: str, said: str) -> InvalidInput:
-    loss = objective._loss
+    loss, wrong = objective._loss, f"its {kind} is wrong ({said}); {CURES[kind]}"
     if not isinstance(loss, ModuleLoss):
-        allowed = "a function of the weights that gives the same numbers each time" if kind == RANDOM else CURES[kind]
-        return InvalidInput("loss", f"one whose {kind} is wrong ({said})" if said else f"a {kind} one", allowed)
+        return InvalidObject("loss", f"it is random; {CURES[kind]}" if kind == RANDOM else wrong)
 
     def at_fault(function: Callable[[Tensor], Tensor], point: Tensor) -> bool:
         found = fault(Objective(function, compile="off"), point)
@@ -166,10 +166,7 @@ def _refusal(objective: Objective, w: Tensor, kind: str, said: str) -> InvalidIn
 
     inputs = objective._data[: loss.inputs.count]
     name = layer_to_blame(loss.module, lambda: loss.output(w, *inputs), at_fault)
-    if kind == RANDOM:
-        return random_module(loss, name)
-    value = f"{type(loss.module).__name__}, whose {kind} is wrong{in_brackets(name)}: {said}"
-    return InvalidInput("module", value, CURES[kind])
+    return random_module(loss, name) if kind == RANDOM else InvalidObject(layer_of(loss, name), wrong)
 
 
 def _require_chunks(objective: Objective, few: Objective, w: Tensor) -> None:
