@@ -20,16 +20,15 @@ import yaml
 from helpers.checkout import ROOT, smoke
 from helpers.images import cifar_arrays
 from helpers.problems import network, optimizer
+from helpers.runs import run_everything
 
-from rodflow import cli
-from rodflow import config as configuration
+from rodflow import cli, config as configuration
 from rodflow.config import Cell
 from rodflow.errors import InvalidInput
 from rodflow.jobs.files import read_examples, write_examples
 from rodflow.pipeline.run_file import save
 from rodflow.pipeline.stages.dataset import prepare
 from rodflow.pipeline.stages.discrete import run_cell
-from rodflow.pipeline.stages.everything import run_everything
 from rodflow.pipeline.stages.figure import draw_figure
 from rodflow.pipeline.stages.flow import run_flow
 from rodflow.pipeline.stages.tables import aggregate
