@@ -131,7 +131,7 @@ def test_derivative_of_a_step_is_that_of_the_package(name):
         z, v = (torch.randn(2, len(NET.w0), dtype=torch.float64, generator=generator) for _ in range(2))
         nu = torch.rand(len(like.nu), dtype=torch.float64, generator=generator) + 0.1
         z, v = (torch.cat([part[0], m * part[1]]) if len(like.m) else part[0] for part in (z, v))
-        increment, derivative = dynamics.linearise(z, nu, 70.5)
+        increment, derivative, _ = dynamics.linearise(z, nu, 70.5)
         found.append((increment[: len(NET.w0)], derivative(v, torch.zeros_like(nu))[: len(NET.w0)]))
     close(found[1][0], found[0][0])
     close(found[1][1], found[0][1], atol=1e-10)
