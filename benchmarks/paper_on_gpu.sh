@@ -81,6 +81,7 @@ timeout --signal=INT --kill-after=60 "$((left > 1 ? left : 1))" \
 if [ "$status" = 124 ]; then
     status=3
 fi
+mkdir -p "results/$run" .snakemake/metadata # a call may end before there is any
 # Images of a later date would make all again
 find "results/$run" .snakemake/metadata -type f \( -size "-${LARGEST:-20M}" -o -name dataset.npz \) -print0 \
     | tar --create --gzip --format posix --null --files-from - --file "$folder/paper.tar.gz.new"
@@ -89,6 +90,6 @@ if [ "$status" != 0 ]; then # tables of what is finished, if anything is
     "${workflow[@]}" --config incomplete=true -- "results/$run/tables/errors.csv" || true
 fi
 if [ -e "results/$run/tables/errors.csv" ]; then
-    python -m benchmarks paper --results "results/$run" --tables "$folder" --page "$folder/gpu.md"
+    python -m benchmarks paper --paper config.yaml --results "results/$run" --tables "$folder" --page "$folder/gpu.md"
 fi
 exit "$status"

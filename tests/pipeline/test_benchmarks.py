@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-import zipfile
+import tarfile
 
 import pandas as pd
 import pytest
@@ -201,4 +201,5 @@ def test_the_papers_experiment_goes_on_from_call_to_call_and_machine_to_machine(
     pd.testing.assert_series_equal(cells["drift_free_rod error"], map_of["error_eos_mean"], check_names=False)
     assert (cells["run seconds"] > 0).all() and "The paper's size" in (tmp_path / "kept/gpu.md").read_text()
     assert not (tmp_path / "here/results/smoke/tables/errors.csv").exists()
-    assert {"tables/errors.csv", "config.yaml"} < set(zipfile.ZipFile(tmp_path / "kept/paper.zip").namelist())
+    with tarfile.open(tmp_path / "kept/paper.tar.gz") as kept:
+        assert {"results/smoke/discrete/mlp-gd-seed0.json", "results/smoke/tables/errors.csv"} < set(kept.getnames())
