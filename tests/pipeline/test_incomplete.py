@@ -96,7 +96,8 @@ def test_a_run_that_a_cell_was_killed_in_is_tabulated_and_then_finished(tmp_path
     said, ran = run(project)
     assert ran == {"discrete", "flow"} | drawn | whole
     assert f"Warning: {NEVER}" in said and NEVER in (results / "logs/tables.log").read_text()
-    assert [line for line in warned(results) if f"Warning: {line}" not in said] == []
+    lines = [line.replace(str(results), "results/smoke") for line in warned(results)]
+    assert [line for line in lines if f"Warning: {line}" not in said] == []
     assert "missing" not in (figures / "index.html").read_text().split("</style>")[1].lower()
     assert "ncomplete" not in (results / "tables/summary.md").read_text()
     run_everything(configuration.load(results / "config.yaml"), tmp_path / "never")
