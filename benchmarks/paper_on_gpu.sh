@@ -78,7 +78,7 @@ left=$((end - SECONDS))
 status=0
 timeout --signal=INT --kill-after=60 "$((left > 1 ? left : 1))" \
     "${workflow[@]}" -- "results/$run/tables/REPLICATION.md" || status=$?
-if [ "$status" = 124 ]; then
+if [ "$status" != 0 ] && [ "$SECONDS" -ge "$end" ]; then # also where a job had to be killed
     status=3
 fi
 mkdir -p "results/$run" .snakemake/metadata # a call may end before there is any
@@ -86,7 +86,7 @@ mkdir -p "results/$run" .snakemake/metadata # a call may end before there is any
 find "results/$run" .snakemake/metadata -type f \( -size "-${LARGEST:-20M}" -o -name dataset.npz \) -print0 \
     | tar --create --gzip --format posix --null --files-from - --file "$folder/paper.tar.gz.new"
 mv "$folder/paper.tar.gz.new" "$folder/paper.tar.gz"
-if [ "$status" != 0 ]; then # tables of what is finished, if anything is
+if [ "$status" != 0 ] && compgen -G "results/$run/flows/*.json" > /dev/null; then # tables of what is finished
     "${workflow[@]}" --config incomplete=true -- "results/$run/tables/errors.csv" || true
 fi
 if [ -e "results/$run/tables/errors.csv" ]; then

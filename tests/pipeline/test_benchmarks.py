@@ -1,6 +1,7 @@
 """The benchmarks at the smallest sizes, and the tables that they make by hand."""
 
 import os
+import re
 import subprocess
 import tarfile
 
@@ -173,7 +174,7 @@ def test_shown():
 
 @pytest.mark.long
 def test_the_papers_experiment_goes_on_from_call_to_call_and_machine_to_machine(tmp_path):
-    """At toy size: a first call without time for all, a second one elsewhere, from what the first left to carry."""
+    """At toy size: a first call without time for all, others elsewhere, from what those before left to carry."""
     settings = smoke(flows=["stable", "drift_free_rod"], architectures=["mlp"], landscapes=[], precision_cells=[])
     settings |= {"optimizers": ["gd", "adam"], "steps": 1500, "record_interval": 100}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -190,9 +191,11 @@ def test_the_papers_experiment_goes_on_from_call_to_call_and_machine_to_machine(
     assert table["dtype"].tolist() == ["float64", "mixed"] and (table["drift-free step"] > 0).all()
     second = call("elsewhere", FLOWS="drift_free_rod")
     assert second.returncode == 0, second.stderr
-    third = call("elsewhere")
+    third = call("third")
     assert third.returncode == 0, third.stderr
-    errors = pd.read_csv(tmp_path / "elsewhere/results/smoke/tables/errors.csv")
+    ran = re.findall(r"^(?:local)?rule (\w+):", third.stderr, re.MULTILINE)
+    assert sorted(ran) == ["flow", "flow", "replication", "tables"]  # the stable flows
+    errors = pd.read_csv(tmp_path / "third/results/smoke/tables/errors.csv")
     followed = {key: list(rows["flow"]) for key, rows in errors.groupby("optimizer")}
     assert followed == {"gd": ["stable", "drift_free_rod"], "adam": ["stable", "drift_free_rod"]}
     cells = pd.read_csv(tmp_path / "kept/paper.csv").set_index("optimizer")

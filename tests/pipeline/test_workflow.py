@@ -224,7 +224,7 @@ def test_what_a_changed_setting_makes_again_has_the_bytes_of_a_run_anew(project,
     """A flow with another setting, and its tables; the run and the other flow stay."""
     folder = Path(shutil.copytree(project, tmp_path / "changed"))
     narrow = (*NARROW, "solvers={rod: {columns: 2}}", "landscapes=[]", "precision_cells=[]", "animated_cells=[]")
-    assert rules_in(run(folder, "results/smoke/tables/errors.csv", narrow=narrow)) == {"flow", "tables"}
+    assert rules_in(run(folder, narrow=(*narrow, "--", "results/smoke/tables/errors.csv"))) == {"flow", "tables"}
     results = run_everything(configuration.load(folder / "results/smoke/config.yaml"), tmp_path / "anew")
     for name in (f"{name}.parquet" for name in GRID):
         assert (folder / "results/smoke" / name).read_bytes() == (results / name).read_bytes()
