@@ -186,7 +186,7 @@ def test_report_holds_every_figure_and_table(project):
 @pytest.mark.long
 def test_the_run_is_collected_where_that_is_asked_for(project, no_server):
     run(project, "--keep-going", "reference")  # a flag: --configfile takes all words up to the next
-    assert len(pd.read_csv(project / "reference/cells.csv")) == 1
+    assert len(pd.read_csv(project / "reference/smoke/cells.csv")) == 1
     assert planned(project) == set()
     ended = subprocess.run(
         snakemake("--keep-going", "reference-check"), cwd=project, env=environment(), capture_output=True, text=True

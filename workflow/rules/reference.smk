@@ -2,6 +2,8 @@
 # again. Not part of `all`.
 # Neither rule has an output: Snakemake removes a failed job's, and here that would be what is committed or what disagrees.
 
+REFERENCE = "reference" if CONFIG.run == "reference" else f"reference/{CONFIG.run}"
+
 
 rule reference:
     input:
@@ -20,7 +22,7 @@ rule reference:
     params:
         config=config_file,
         results=results_of,
-        output="reference" if CONFIG.run == "reference" else f"reference/{CONFIG.run}",
+        output=REFERENCE,
     shell:
         "python -m rodflow reference --config {params.config} --results {params.results} --output {params.output}"
         " 2> {log}"
@@ -40,6 +42,7 @@ rule:
         runtime=240,
     params:
         config=config_file,
+        reference=REFERENCE,
     shell:
-        "OMP_NUM_THREADS={threads} python -m rodflow reference-check --config {params.config} --reference reference"
-        " 2> {log}"
+        "OMP_NUM_THREADS={threads} python -m rodflow reference-check --config {params.config}"
+        " --reference {params.reference} 2> {log}"
